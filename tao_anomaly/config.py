@@ -1,0 +1,179 @@
+"""Every default of the package, once: one dataclass a stage.
+
+Nodes declare their parameters from these classes, the command lines and Hydra build on them and
+artifacts store them. A field's ``metadata["description"]`` is its documentation everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def setting(default: Any, description: str, **limits: Any) -> Any:
+    """Declare one documented setting.
+
+    limits: ``minimum`` and ``maximum`` (inclusive) or ``choices`` for checks, ``live=True`` where a
+    running node may change it.
+    """
+    metadata = {"description": description, **limits}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Frozen object detector."""
+
+    weights: str = setting(
+        "yolov8n",
+        "detector weights: a path, or the name of a model that is looked for in"
+        " $TAO_ANOMALY_SHARED/weights and in the user's cache",
+    )
+    weights_sha256: str = setting("", "expected SHA-256 of the weights file; empty: not checked")
+    backend: str = setting("auto", "inference backend", choices=("auto", "torch"))
+    device: str = setting("auto", "torch device: auto, cpu, cuda, cuda:N")
+    input_size: int = setting(
+        640, "long side of the detector's input in pixels, a multiple of 32", minimum=32
+    )
+    confidence: float = setting(
+        0.05, "lowest detection confidence kept", minimum=0.001, maximum=1.0
+    )
+    nms_iou: float = setting(
+        0.7, "boxes of one class above this IoU are one object", minimum=0.0, maximum=1.0
+    )
+    part_overlap: float = setting(
+        0.8,
+        "a box with at least this share of its area inside a more confident one is a part of it and"
+        " dropped (1: keep all parts)",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_detections: int = setting(
+        100, "most boxes kept in one image, best first", minimum=1, maximum=256
+    )
+    threads: int = setting(0, "CPU threads of the detector; 0: the backend's default", minimum=0)
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """ByteTrack association and the life of a track."""
+
+    high_confidence: float = setting(
+        0.25, "detections at or above it are matched first", minimum=0.0, maximum=1.0
+    )
+    new_track_confidence: float = setting(
+        0.3, "lowest confidence that starts a track", minimum=0.0, maximum=1.0
+    )
+    match_iou: float = setting(
+        0.2, "lowest IoU (times confidence) of a first match", minimum=0.0, maximum=1.0
+    )
+    low_match_iou: float = setting(
+        0.5, "lowest IoU of a match with a low-confidence detection", minimum=0.0, maximum=1.0
+    )
+    unconfirmed_match_iou: float = setting(
+        0.3, "lowest IoU that confirms a new track", minimum=0.0, maximum=1.0
+    )
+    lifetime: float = setting(1.5, "seconds a lost track is remembered", minimum=0.0)
+    max_gap: float = setting(
+        2.0, "a pause between images longer than this many seconds starts a new epoch", minimum=0.0
+    )
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """RoI features from the detector's FPN maps, and kinematics."""
+
+    roi_samples: int = setting(2, "RoIAlign sampling points a bin and axis", minimum=1, maximum=8)
+    roi_bins: int = setting(7, "RoIAlign bins a side before the mean", minimum=1, maximum=14)
+    grid: int = setting(
+        0,
+        "cells a side of the RoI grid kept for learned pooling; 0: GAP only",
+        minimum=0,
+        maximum=7,
+    )
+    velocity_span: float = setting(
+        0.5, "seconds of a track that its velocity is fitted on", minimum=0.0
+    )
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """Track buffers."""
+
+    length: int = setting(16, "observations T in a window", minimum=2, maximum=256)
+    hop: int = setting(
+        2, "a track's window is emitted every so many frames", minimum=1, maximum=256, live=True
+    )
+    min_observations: int = setting(
+        2, "observations a track needs before its first window", minimum=1, maximum=256
+    )
+    max_age: float = setting(
+        2.0, "seconds without an observation after which a track's buffer is dropped", minimum=0.0
+    )
+    max_tracks: int = setting(
+        256, "most tracks buffered; the least recently seen goes first", minimum=1, maximum=4096
+    )
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """Fusion, smoothing, threshold and events; what an artifact holds is used where unset."""
+
+    smoothing: float = setting(
+        1.0,
+        "time constant in seconds of the moving average along a track"
+        " (1.0 at 10 Hz is a weight of 0.9 on the past)",
+        minimum=0.0,
+        live=True,
+    )
+    threshold: float = setting(
+        float("nan"), "score that counts as anomalous; NaN: the artifact's own", live=True
+    )
+    event_start: float = setting(
+        0.3, "seconds an object must be anomalous before its event starts", minimum=0.0, live=True
+    )
+    event_end: float = setting(
+        1.0,
+        "seconds an object must be normal or gone before its event ends",
+        minimum=0.0,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """All stages from image to score."""
+
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    scorer: ScorerConfig = field(default_factory=ScorerConfig)
+
+
+def validate(config: Any) -> None:
+    """Check a config dataclass (and those nested in it) against the limits its fields declare.
+
+    Raises ValueError naming the setting, the value it got and what is allowed.
+    """
+    for name, entry in config.__dataclass_fields__.items():
+        value = getattr(config, name)
+        if hasattr(value, "__dataclass_fields__"):
+            validate(value)
+            continue
+        problem = _problem(value, entry.metadata)
+        if problem:
+            raise ValueError(f"{type(config).__name__}.{name}: got {value!r}, expected {problem}")
+
+
+def _problem(value: Any, limits: Any) -> str:
+    choices = limits.get("choices")
+    if choices is not None and value not in choices:
+        return "one of " + ", ".join(map(str, choices))
+    if "minimum" in limits and not value >= limits["minimum"]:
+        return f"at least {limits['minimum']}"
+    if "maximum" in limits and not value <= limits["maximum"]:
+        return f"at most {limits['maximum']}"
+    return ""
