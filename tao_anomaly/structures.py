@@ -94,9 +94,9 @@ class Detections:
 class Tracks:
     """Tracked objects of one image.
 
-    ids: ``"<epoch>-<n>"``, unique for the life of the tracker. boxes ``(N, 4)``: the detection's own
-    box. scores ``(N,)``. class_ids ``(N,)``. ages ``(N,)``: frames since the track began. states
-    ``(N,)``: TrackState.
+    ids: ``"<epoch>-<n>"``, unique for the life of the tracker. boxes ``(N, 4)``: the detection's
+    own box. scores ``(N,)``. class_ids ``(N,)``. ages ``(N,)``: frames since the track began.
+    states ``(N,)``: TrackState.
     """
 
     ids: tuple[str, ...]
@@ -166,8 +166,9 @@ class FeatureLayout:
 class TrackFeatures:
     """Tracks of one image with a feature vector each.
 
-    stamp_ns: the image's own stamp. epoch: rises whenever tracker state was discarded. image_size:
-    height, width. features ``(N, D)`` in the order of ``FeatureLayout``. feature_id: what made them.
+    stamp_ns: the image's own stamp. epoch: rises whenever tracker state was discarded.
+    image_size: height, width. features ``(N, D)`` in the order of ``FeatureLayout``. feature_id:
+    what made them.
     """
 
     stamp_ns: int

@@ -1,0 +1,1 @@
+"""Frozen object detection with the detector's own feature pyramid."""

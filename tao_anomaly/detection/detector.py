@@ -1,0 +1,89 @@
+"""Detector: one forward pass gives the objects of an image and its feature pyramid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from tao_anomaly.config import DetectorConfig
+from tao_anomaly.detection.letterbox import Letterbox
+from tao_anomaly.detection.postprocess import to_detections
+from tao_anomaly.structures import Detections, FloatArray, ImageArray
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class FeaturePyramid:
+    """The detector's FPN maps of one image, finest first.
+
+    maps: one ``(C, H, W)`` float32 tensor a level, on the detector's device. strides: input pixels
+    a cell of each level. letterbox: from the source image to the input.
+    """
+
+    maps: tuple[torch.Tensor, ...]
+    strides: tuple[int, ...]
+    letterbox: Letterbox
+
+
+@dataclass(frozen=True)
+class ForwardOutput:
+    """What a backend returns for a batch of B inputs.
+
+    predictions: ``(B, 4 + C, A)`` float32 on the CPU. maps: ``(B, C, H, W)`` a level.
+    """
+
+    predictions: FloatArray
+    maps: tuple[torch.Tensor, ...]
+
+
+class Backend(Protocol):
+    """An inference engine with a loaded YOLOv8 network.
+
+    class_names: what each class index is called. strides and channels: of P3, P4, P5.
+    weights_sha256: of the weights file, part of every feature_id.
+    """
+
+    class_names: dict[int, str]
+    strides: tuple[int, ...]
+    channels: tuple[int, ...]
+    weights_sha256: str
+
+    def forward(self, blob: FloatArray) -> ForwardOutput:
+        """Run the network once on ``(B, 3, H, W)`` float32 RGB in 0..1."""
+        ...
+
+
+class Detector:
+    """Letterbox, forward, suppression; knows images and boxes, no stream."""
+
+    def __init__(self, *, backend: Backend, config: DetectorConfig) -> None:
+        self.backend = backend
+        self.config = config
+
+    @staticmethod
+    def from_config(config: DetectorConfig) -> Detector:
+        """Load the weights that `config` names; raises WeightsError with the remedy."""
+        from tao_anomaly.detection.ultralytics_adapter import TorchBackend
+        from tao_anomaly.weights import find_weights
+
+        path = find_weights(config.weights, sha256=config.weights_sha256)
+        return Detector(backend=TorchBackend.load(path, config=config), config=config)
+
+    def detect(self, image: ImageArray) -> tuple[Detections, FeaturePyramid]:
+        """Return the objects of a ``(H, W, 3)`` BGR image, best first, and its pyramid."""
+        letterbox = self.letterbox(image)
+        output = self.backend.forward(letterbox.blob(image))
+        detections = to_detections(output.predictions[0], letterbox, self.config)
+        return detections, self.pyramid(output, letterbox, 0)
+
+    def letterbox(self, image: ImageArray) -> Letterbox:
+        """Return the geometry for images of this size."""
+        return Letterbox.fit(image.shape[:2], input_size=self.config.input_size)
+
+    def pyramid(self, output: ForwardOutput, letterbox: Letterbox, index: int) -> FeaturePyramid:
+        """Return the pyramid of one image of a batch."""
+        return FeaturePyramid(
+            tuple(level[index] for level in output.maps), self.backend.strides, letterbox
+        )

@@ -1,0 +1,68 @@
+"""Rectangular letterbox: the source image scaled and padded to the detector's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from tao_anomaly.structures import FloatArray, ImageArray
+
+STRIDE = 32  # the coarsest level's stride: both sides of the input are multiples of it
+PADDING = 114  # grey, as the detector was trained with
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Geometry between a source image and the detector's input.
+
+    source, content, padded: ``(height, width)`` in pixels of the source, of the scaled image and of
+    the whole input. offset: ``(x, y)`` of the content in the input.
+    """
+
+    source: tuple[int, int]
+    content: tuple[int, int]
+    padded: tuple[int, int]
+    offset: tuple[int, int]
+
+    @staticmethod
+    def fit(source: tuple[int, int], *, input_size: int) -> Letterbox:
+        """Return the letterbox whose content has a long side of `input_size` pixels."""
+        height, width = source
+        ratio = input_size / max(height, width)
+        content = max(1, round(height * ratio)), max(1, round(width * ratio))
+        padded = tuple(-(-side // STRIDE) * STRIDE for side in content)
+        offset = (padded[1] - content[1]) // 2, (padded[0] - content[0]) // 2
+        return Letterbox(source, content, (padded[0], padded[1]), offset)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Input pixels a source pixel, ``(x, y)``: the two differ by the rounding of the content."""
+        return self.content[1] / self.source[1], self.content[0] / self.source[0]
+
+    def blob(self, image: ImageArray) -> FloatArray:
+        """Return the input ``(1, 3, H, W)`` float32 in 0..1, RGB, of a ``(H, W, 3)`` BGR image."""
+        content = cv2.resize(image, self.content[::-1], interpolation=cv2.INTER_LINEAR)
+        left, top = self.offset
+        bottom = self.padded[0] - self.content[0] - top
+        right = self.padded[1] - self.content[1] - left
+        padded = cv2.copyMakeBorder(
+            content, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(PADDING,) * 3
+        )
+        blob = cv2.dnn.blobFromImage(padded, 1 / 255.0, swapRB=True)
+        return np.asarray(blob, np.float32)
+
+    def to_input(self, boxes: FloatArray) -> FloatArray:
+        """Return boxes ``(N, 4)`` of the source image in pixels of the input."""
+        return (boxes * self._scales() + self._offsets()).astype(np.float32)
+
+    def to_source(self, boxes: FloatArray) -> FloatArray:
+        """Return boxes ``(N, 4)`` of the input in pixels of the source image."""
+        return ((boxes - self._offsets()) / self._scales()).astype(np.float32)
+
+    def _scales(self) -> np.ndarray:
+        return np.array(self.scale * 2, np.float64)
+
+    def _offsets(self) -> np.ndarray:
+        return np.array(self.offset * 2, np.float64)

@@ -1,0 +1,66 @@
+"""From the detector's predictions to the boxes of objects."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from tao_anomaly.config import DetectorConfig
+from tao_anomaly.detection.boxes import share_inside
+from tao_anomaly.detection.letterbox import Letterbox
+from tao_anomaly.structures import Detections, FloatArray
+
+_CANDIDATES = 1000  # most boxes that enter suppression, best first
+
+
+def to_detections(
+    predictions: FloatArray, letterbox: Letterbox, config: DetectorConfig
+) -> Detections:
+    """Return the objects of one image, best first, in pixels of the source image.
+
+    predictions: ``(4 + C, A)``, centre x, centre y, width, height in pixels of the input and one
+    score a class, as YOLOv8's Detect layer gives them.
+    """
+    found = _decode(predictions, config.confidence)
+    found = _suppress_duplicates(found, config.nms_iou)
+    boxes = letterbox.to_source(found.boxes)
+    height, width = letterbox.source
+    boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
+    boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    found = Detections(boxes, found.scores, found.class_ids).select((sides > 1).all(axis=1))
+    found = suppress_parts(found, config.part_overlap)
+    return found.select(np.arange(min(len(found), config.max_detections)))
+
+
+def _decode(predictions: FloatArray, confidence: float) -> Detections:
+    best = predictions[4:].max(axis=0)
+    kept = np.flatnonzero(best >= confidence)
+    kept = kept[np.argsort(-best[kept], kind="stable")[:_CANDIDATES]]
+    centre, size = predictions[:2, kept].T, predictions[2:4, kept].T
+    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+    class_ids = predictions[4:, kept].argmax(axis=0).astype(np.int64)
+    return Detections(boxes.astype(np.float32), best[kept].astype(np.float32), class_ids)
+
+
+def _suppress_duplicates(found: Detections, nms_iou: float) -> Detections:
+    """Greedy non-maximum suppression within each class; `found` is sorted, best first."""
+    if not len(found):
+        return found
+    sides = found.boxes[:, 2:] - found.boxes[:, :2]
+    rectangles = np.concatenate([found.boxes[:, :2], sides], axis=1).astype(np.float64)
+    kept = cv2.dnn.NMSBoxesBatched(
+        rectangles.tolist(), found.scores.tolist(), found.class_ids.tolist(), 0.0, nms_iou
+    )
+    return found.select(np.sort(np.asarray(kept, np.int64).reshape(-1)))
+
+
+def suppress_parts(found: Detections, part_overlap: float) -> Detections:
+    """Drop boxes that lie inside a more confident one: a backpack, a board under its rider.
+
+    found: sorted, best first. part_overlap: share of the box's own area that must lie inside.
+    """
+    if part_overlap >= 1 or len(found) < 2:
+        return found
+    inside = np.tril(share_inside(found.boxes, found.boxes) >= part_overlap, k=-1)
+    return found.select(~inside.any(axis=1))

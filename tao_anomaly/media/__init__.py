@@ -1,0 +1,1 @@
+"""Reading and writing of images, videos, bags and stored features."""
