@@ -78,8 +78,8 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def select(self, keep: IntArray | BoolArray) -> Detections:
-        """Return the detections that `keep` (indices or mask) names, in its order."""
+    def select(self, keep: IntArray | NDArray[np.intp]) -> Detections:
+        """Return the detections at the indices `keep`, in its order."""
         return Detections(self.boxes[keep], self.scores[keep], self.class_ids[keep])
 
     @staticmethod
@@ -109,7 +109,7 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def select(self, keep: IntArray) -> Tracks:
+    def select(self, keep: IntArray | NDArray[np.intp]) -> Tracks:
         """Return the tracks at the indices `keep`, in its order."""
         return Tracks(
             tuple(self.ids[i] for i in keep),

@@ -80,7 +80,7 @@ class Detector:
 
     def letterbox(self, image: ImageArray) -> Letterbox:
         """Return the geometry for images of this size."""
-        return Letterbox.fit(image.shape[:2], input_size=self.config.input_size)
+        return Letterbox.fit((image.shape[0], image.shape[1]), input_size=self.config.input_size)
 
     def pyramid(self, output: ForwardOutput, letterbox: Letterbox, index: int) -> FeaturePyramid:
         """Return the pyramid of one image of a batch."""

@@ -38,7 +38,7 @@ class Letterbox:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Input pixels a source pixel, ``(x, y)``: the two differ by the rounding of the content."""
+        """Input pixels a source pixel, ``(x, y)``; rounding of the content makes them differ."""
         return self.content[1] / self.source[1], self.content[0] / self.source[0]
 
     def blob(self, image: ImageArray) -> FloatArray:

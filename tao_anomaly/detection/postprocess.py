@@ -28,7 +28,8 @@ def to_detections(
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
     sides = boxes[:, 2:] - boxes[:, :2]
-    found = Detections(boxes, found.scores, found.class_ids).select((sides > 1).all(axis=1))
+    found = Detections(boxes, found.scores, found.class_ids)
+    found = found.select(np.flatnonzero(sides.min(axis=1) > 1))
     found = suppress_parts(found, config.part_overlap)
     return found.select(np.arange(min(len(found), config.max_detections)))
 
@@ -63,4 +64,4 @@ def suppress_parts(found: Detections, part_overlap: float) -> Detections:
     if part_overlap >= 1 or len(found) < 2:
         return found
     inside = np.tril(share_inside(found.boxes, found.boxes) >= part_overlap, k=-1)
-    return found.select(~inside.any(axis=1))
+    return found.select(np.flatnonzero(~inside.any(axis=1)))

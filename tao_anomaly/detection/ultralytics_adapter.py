@@ -22,9 +22,9 @@ from tao_anomaly.weights import WeightsError
 class TorchBackend:
     """YOLOv8 run eagerly by torch; the input of the Detect layer is the feature pyramid."""
 
-    def __init__(self, *, model: torch.nn.Module, weights_sha256: str, device: str) -> None:
+    def __init__(self, *, model: Any, weights_sha256: str, device: str) -> None:
         self.device = _device(device)
-        self.model: Any = model.to(self.device).eval()
+        self.model = model.to(self.device).eval()
         self.weights_sha256 = weights_sha256
         self.class_names = {int(i): str(name) for i, name in self.model.names.items()}
         self.strides = tuple(int(s) for s in self.model.stride)
@@ -97,7 +97,7 @@ def _safe_classes(ultralytics: Any) -> list[Any]:
     ]
 
 
-def _read_checkpoint(path: Path) -> torch.nn.Module:
+def _read_checkpoint(path: Path) -> Any:
     classes = _safe_classes(_import_ultralytics())
     remedy = "expected a YOLOv8 detection checkpoint; get one again or check its SHA-256"
     try:
