@@ -1,0 +1,1 @@
+"""What an object looks like and how it moves."""

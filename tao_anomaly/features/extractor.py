@@ -1,0 +1,84 @@
+"""The feature vector of each tracked object of an image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import torch
+
+from tao_anomaly.config import FeatureConfig
+from tao_anomaly.detection.detector import Detector, FeaturePyramid
+from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
+from tao_anomaly.features.roi_align import roi_align
+from tao_anomaly.structures import FeatureLayout, FloatArray, Tracks
+
+_VERSION = 1  # raise it when the meaning of a feature changes
+
+
+class FeatureExtractor:
+    """Appearance of each track from the pyramid, followed by its kinematics.
+
+    layout: where the parts lie. feature_id: hash of all that determines the values; features of two
+    ids must never meet.
+    """
+
+    def __init__(self, *, detector: Detector, config: FeatureConfig) -> None:
+        self.config = config
+        appearance = sum(detector.backend.channels)
+        self.layout = FeatureLayout(appearance, len(KINEMATICS), config.grid)
+        self.feature_id = _feature_id(detector, config)
+        self._kinematics = KinematicsEstimator(span=config.velocity_span)
+
+    def reset(self) -> None:
+        """Forget the tracks' past."""
+        self._kinematics.reset()
+
+    def extract(
+        self, tracks: Tracks, pyramid: FeaturePyramid, stamp_ns: int, image_size: tuple[int, int]
+    ) -> FloatArray:
+        """Return the features ``(N, D)`` float32 of the tracks of one image."""
+        kinematics = self._kinematics.update(tracks, stamp_ns, image_size)
+        parts = [self.appearance(tracks.boxes, pyramid), kinematics]
+        if self.config.grid:
+            parts.append(self.grid(tracks.boxes, pyramid))
+        return np.concatenate(parts, axis=1)
+
+    def appearance(self, boxes: FloatArray, pyramid: FeaturePyramid) -> FloatArray:
+        """Return RoIAlign of each level, mean-pooled and concatenated, ``(N, A)``."""
+        # The mean over all bins of an even grid is one bin with all its sampling points.
+        samples = self.config.roi_bins * self.config.roi_samples
+        return self._pool(boxes, pyramid, bins=1, samples=samples)
+
+    def grid(self, boxes: FloatArray, pyramid: FeaturePyramid) -> FloatArray:
+        """Return RoIAlign grids of all levels, cells row by row, channels last, ``(N, G*G*A)``."""
+        samples = max(1, self.config.roi_bins * self.config.roi_samples // self.config.grid)
+        return self._pool(boxes, pyramid, bins=self.config.grid, samples=samples)
+
+    @torch.inference_mode()
+    def _pool(
+        self, boxes: FloatArray, pyramid: FeaturePyramid, *, bins: int, samples: int
+    ) -> FloatArray:
+        inputs = pyramid.letterbox.to_input(boxes)
+        levels = [
+            roi_align(level, inputs, bins=bins, samples=samples, scale=1 / stride)
+            for level, stride in zip(pyramid.maps, pyramid.strides, strict=True)
+        ]
+        pooled = torch.cat(levels, dim=1).permute(0, 2, 3, 1)
+        return pooled.reshape(len(boxes), -1).float().cpu().numpy()
+
+
+def _feature_id(detector: Detector, config: FeatureConfig) -> str:
+    """Return 12 hex digits over weights, levels, input size, pooling and version."""
+    facts = {
+        "version": _VERSION,
+        "weights": detector.backend.weights_sha256,
+        "strides": detector.backend.strides,
+        "channels": detector.backend.channels,
+        "input_size": detector.config.input_size,
+        "roi": [config.roi_bins, config.roi_samples, config.grid],
+        "velocity_span": config.velocity_span,
+        "kinematics": KINEMATICS,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

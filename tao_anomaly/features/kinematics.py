@@ -1,0 +1,69 @@
+"""Where an object is, how large, and how both change: geometry of its track, in seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from tao_anomaly.structures import NANOSECONDS, FloatArray, Tracks
+
+# Lengths are in image heights; x and y are shares of the image's width and height.
+KINEMATICS = ("x", "y", "log_width", "log_height", "velocity_x", "velocity_y", "size_rate")
+
+
+class KinematicsEstimator:
+    """Keeps the recent boxes of each track and fits their rates of change.
+
+    span: seconds of the past a rate is fitted on by least squares; a track seen once has rates 0.
+    """
+
+    def __init__(self, *, span: float) -> None:
+        self.span_ns = round(span * NANOSECONDS)
+        self._history: dict[str, deque[tuple[int, np.ndarray]]] = {}
+
+    def reset(self) -> None:
+        """Forget all tracks."""
+        self._history.clear()
+
+    def update(self, tracks: Tracks, stamp_ns: int, image_size: tuple[int, int]) -> FloatArray:
+        """Return the values named by KINEMATICS, ``(N, 7)`` float32, of the tracks of one image."""
+        places = _places(tracks.boxes, image_size)
+        out = np.zeros((len(tracks), len(KINEMATICS)), np.float64)
+        for row, (track_id, place) in enumerate(zip(tracks.ids, places, strict=True)):
+            history = self._history.setdefault(track_id, deque())
+            history.append((stamp_ns, place))
+            while stamp_ns - history[0][0] > self.span_ns and len(history) > 2:
+                history.popleft()
+            out[row, 4:] = _rates(history)
+        out[:, :4] = places
+        out[:, 0] *= image_size[0] / image_size[1]
+        self._forget(stamp_ns)
+        return out.astype(np.float32)
+
+    def _forget(self, stamp_ns: int) -> None:
+        old = [
+            track_id
+            for track_id, history in self._history.items()
+            if stamp_ns - history[-1][0] > 4 * self.span_ns + NANOSECONDS
+        ]
+        for track_id in old:
+            del self._history[track_id]
+
+
+def _places(boxes: FloatArray, image_size: tuple[int, int]) -> np.ndarray:
+    """Return centre x, centre y, ln width, ln height in image heights, ``(N, 4)``."""
+    scaled = boxes.astype(np.float64) / image_size[0]
+    sides = np.maximum(scaled[:, 2:] - scaled[:, :2], 1e-6)
+    return np.concatenate([(scaled[:, :2] + scaled[:, 2:]) / 2, np.log(sides)], axis=1)
+
+
+def _rates(history: deque[tuple[int, np.ndarray]]) -> np.ndarray:
+    """Return the slopes of centre x, centre y and ln height, a second, by least squares."""
+    if len(history) < 2:
+        return np.zeros(3)
+    newest = history[-1][0]
+    times = np.array([(stamp - newest) / NANOSECONDS for stamp, _ in history])
+    values = np.stack([place for _, place in history])[:, [0, 1, 3]]
+    centred = times - times.mean()
+    return np.asarray(centred @ (values - values.mean(axis=0)) / (centred @ centred))

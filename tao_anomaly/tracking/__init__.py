@@ -1,0 +1,1 @@
+"""From the boxes of single images to objects with an identity."""
