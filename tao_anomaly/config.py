@@ -143,6 +143,29 @@ class ScorerConfig:
 
 
 @dataclass(frozen=True)
+class CalibrationConfig:
+    """How normal footage is divided and the threshold found; used when a model is fitted."""
+
+    calibration_share: float = setting(
+        0.2, "share of the clips that scales the terms and sets the threshold", minimum=0.0
+    )
+    check_share: float = setting(
+        0.2, "share of the clips that the threshold is checked on", minimum=0.0
+    )
+    rule: str = setting("evt", "threshold rule", choices=("evt", "percentile", "fixed", "adaptive"))
+    q: float = setting(
+        0.01, "probability that a normal track reaches the threshold", minimum=1e-9, maximum=0.5
+    )
+    value: float = setting(3.0, "threshold of the rule `fixed`, in deviations of normal footage")
+    cap: float = setting(
+        10.0,
+        "largest magnitude of a standardised term, so that none drowns the others",
+        minimum=1.0,
+    )
+    seed: int = setting(0, "seed of the division and of what is drawn", minimum=0)
+
+
+@dataclass(frozen=True)
 class PipelineConfig:
     """All stages from image to score."""
 

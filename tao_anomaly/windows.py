@@ -80,7 +80,7 @@ class TrackBuffer:
         if features.epoch != self._epoch:
             self._rings.clear()
         self._epoch, self._feature_id = features.epoch, features.feature_id
-        finite = np.isfinite(features.features).all(axis=1)
+        finite = np.asarray(np.isfinite(features.features).all(axis=1))
         due: list[int] = []
         for row, track_id in enumerate(features.tracks.ids):
             if finite[row] and self._push(track_id, features, row):

@@ -1,0 +1,167 @@
+"""The stages chained: frames in, anomaly scores out."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+from tao_anomaly.config import PipelineConfig, validate
+from tao_anomaly.detection.detector import Detector
+from tao_anomaly.features.extractor import FeatureExtractor
+from tao_anomaly.model.artifact import Artifact
+from tao_anomaly.scoring.events import EventDetector
+from tao_anomaly.scoring.scorer import Scorer
+from tao_anomaly.structures import (
+    AnomalyEvent,
+    AnomalyScores,
+    FeatureLayout,
+    Frame,
+    TrackFeatures,
+    TrackWindows,
+)
+from tao_anomaly.tracking.byte_track import ByteTracker
+from tao_anomaly.tracking.tracker import EpochGuard, Tracker
+from tao_anomaly.windows import TrackBuffer
+
+log = logging.getLogger(__name__)
+
+
+class Perception:
+    """Detection, tracking and features of one stream.
+
+    skipped: images left out so far, by reason. layout, feature_id, class_names: of the features.
+    """
+
+    def __init__(
+        self,
+        *,
+        detector: Detector,
+        tracker: Tracker,
+        extractor: FeatureExtractor,
+        guard: EpochGuard,
+    ) -> None:
+        self.detector = detector
+        self.tracker = tracker
+        self.extractor = extractor
+        self.guard = guard
+        self.skipped: Counter[str] = Counter()
+
+    @staticmethod
+    def from_config(config: PipelineConfig, *, detector: Detector | None = None) -> Perception:
+        """Build the stages; streams may share one `detector`, which holds no state of theirs."""
+        validate(config)
+        detector = detector or Detector.from_config(config.detector)
+        return Perception(
+            detector=detector,
+            tracker=ByteTracker(config.tracker),
+            extractor=FeatureExtractor(detector=detector, config=config.features),
+            guard=EpochGuard(config.tracker),
+        )
+
+    @property
+    def layout(self) -> FeatureLayout:
+        """How a feature vector is laid out."""
+        return self.extractor.layout
+
+    @property
+    def feature_id(self) -> str:
+        """What the features were made by."""
+        return self.extractor.feature_id
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """What each class index is called."""
+        return self.detector.backend.class_names
+
+    @property
+    def epoch(self) -> int:
+        """Rises whenever tracker state is discarded."""
+        return self.guard.epoch
+
+    def reset(self) -> None:
+        """Discard the state of the stream and begin a new epoch."""
+        self.guard.restart()
+        self._restart_stages()
+
+    def process(self, frame: Frame) -> TrackFeatures | None:
+        """Return the tracked objects of the next image, None where it is skipped (and counted)."""
+        if frame.image.size == 0:
+            self.skipped["empty image"] += 1
+            return None
+        if self.guard.is_duplicate(frame.stamp_ns):
+            self.skipped["duplicate stamp"] += 1
+            return None
+        detections, pyramid = self.detector.detect(frame.image)
+        # Only now, after what may fail: a bad image leaves the stream's state as it was.
+        reason = self.guard.check(frame.stamp_ns, frame.size)
+        if reason:
+            log.warning("epoch %d begins: %s", self.epoch, reason)
+            self._restart_stages()
+        tracks = self.tracker.update(detections, frame.stamp_ns)
+        features = self.extractor.extract(tracks, pyramid, frame.stamp_ns, frame.size)
+        return TrackFeatures(
+            stamp_ns=frame.stamp_ns,
+            epoch=self.epoch,
+            image_size=frame.size,
+            tracks=tracks,
+            features=features,
+            feature_id=self.feature_id,
+        )
+
+    def _restart_stages(self) -> None:
+        self.tracker.reset(self.epoch)
+        self.extractor.reset()
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What all stages made of one image."""
+
+    features: TrackFeatures
+    windows: TrackWindows
+    scores: AnomalyScores
+    events: list[AnomalyEvent]
+
+
+class Pipeline:
+    """All stages of one stream, as the nodes run them."""
+
+    def __init__(
+        self, *, perception: Perception, buffer: TrackBuffer, scorer: Scorer, events: EventDetector
+    ) -> None:
+        self.perception = perception
+        self.buffer = buffer
+        self.scorer = scorer
+        self.events = events
+
+    @staticmethod
+    def from_config(
+        config: PipelineConfig, *, artifact: Artifact, detector: Detector | None = None
+    ) -> Pipeline:
+        """Build the stages and refuse an artifact made for other features."""
+        perception = Perception.from_config(config, detector=detector)
+        scorer = Scorer.from_artifact(artifact, config=config.scorer)
+        scorer.require(perception.feature_id)
+        return Pipeline(
+            perception=perception,
+            buffer=TrackBuffer(config.windows),
+            scorer=scorer,
+            events=EventDetector(config.scorer),
+        )
+
+    def reset(self) -> None:
+        """Discard the state of the stream."""
+        self.perception.reset()
+        self.buffer.reset()
+        self.scorer.reset()
+        self.events.reset()
+
+    def process(self, frame: Frame) -> PipelineResult | None:
+        """Return the scores of the next image, None where it is skipped."""
+        features = self.perception.process(frame)
+        if features is None:
+            return None
+        windows = self.buffer.update(features)
+        scores = self.scorer.update(windows)
+        return PipelineResult(features, windows, scores, self.events.update(scores))

@@ -1,0 +1,31 @@
+"""Causal smoothing of a score along its track."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tao_anomaly.structures import NANOSECONDS
+
+
+@dataclass
+class MovingAverage:
+    """Exponentially weighted mean of the values of one track.
+
+    Weights decay with time, ``exp(-seconds / time_constant)``, and are normalised by their sum, so
+    that the first value counts in full (bias correction; Kingma and Ba 2015, section 3).
+    """
+
+    time_constant: float
+    _weighted: float = 0.0
+    _weight: float = 0.0
+    _stamp_ns: int = 0
+
+    def update(self, value: float, stamp_ns: int) -> float:
+        """Take in a value and return the mean."""
+        seconds = (stamp_ns - self._stamp_ns) / NANOSECONDS
+        keep = math.exp(-seconds / self.time_constant) if self.time_constant > 0 else 0.0
+        self._stamp_ns = stamp_ns
+        self._weighted = keep * self._weighted + value
+        self._weight = keep * self._weight + 1.0
+        return self._weighted / self._weight
