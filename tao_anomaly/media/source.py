@@ -79,7 +79,12 @@ class ImageFolderSource:
         self.rate = rate
         self.skipped = 0
         self.paths = sorted(
-            (p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural
+            (
+                p
+                for p in folder.iterdir()
+                if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
+            ),
+            key=_natural,
         )
         if not self.paths:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))

@@ -1,0 +1,1 @@
+"""Datasets of video anomaly detection behind one interface: clips, frames and their labels."""
