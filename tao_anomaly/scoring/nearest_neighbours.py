@@ -65,7 +65,9 @@ class NearestNeighbours:
 
     def _speed(self, kinematics: FloatArray) -> FloatArray:
         height = np.exp(kinematics[:, _LOG_HEIGHT]).astype(np.float32)
-        person = self.scale.person_height(kinematics[:, _Y] + height / 2, height)
+        person = self.scale.person_height(
+            (kinematics[:, _Y] + height / 2).astype(np.float32), height
+        )
         return np.linalg.norm(kinematics[:, _VELOCITY], axis=1) / person
 
     def _distance(self, appearance: FloatArray) -> FloatArray:

@@ -18,7 +18,8 @@ class WindowModel(Protocol):
     term_names: what its K terms are called; higher means less normal.
     """
 
-    term_names: tuple[str, ...]
+    @property
+    def term_names(self) -> tuple[str, ...]: ...  # noqa: D102 (documented above)
 
     def terms(self, windows: TrackWindows) -> FloatArray:
         """Return the raw terms ``(M, K)`` of the windows, NaN where one cannot be scored."""

@@ -1,0 +1,142 @@
+"""Fit the nearest-neighbour baseline on normal footage and save it as an artifact.
+
+``python -m tao_anomaly.fit source=<folder, video or bag> output=<artifact folder>``
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from tao_anomaly.command_line import run
+from tao_anomaly.config import CalibrationConfig, PipelineConfig, setting
+from tao_anomaly.media.source import IMAGE_SUFFIXES, FrameSource, SourceError, open_source
+from tao_anomaly.model.artifact import ArtifactError, save_artifact
+from tao_anomaly.pipeline import Perception
+from tao_anomaly.scoring.fitting import calibrate, describe
+from tao_anomaly.scoring.nearest_neighbours import KIND, WEIGHTS, NearestNeighbours
+from tao_anomaly.scoring.normal_scores import ThresholdError
+from tao_anomaly.scoring.split import cut_long_clips, split_clips
+from tao_anomaly.structures import TrackFeatures
+from tao_anomaly.weights import WeightsError
+
+log = logging.getLogger(__name__)
+
+Clips = dict[str, list[TrackFeatures]]
+
+
+@dataclass
+class FitConfig:
+    """Settings of the command."""
+
+    source: str = setting(
+        "", "normal footage: a video, an image folder, a bag, or a folder of such clips"
+    )
+    output: str = setting("", "folder of the artifact")
+    rate: float | None = setting(None, "frames a second of image folders")
+    topic: str | None = setting(None, "image topic of a bag that has several")
+    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+
+
+def open_clips(source: str, *, rate: float | None, topic: str | None) -> list[FrameSource]:
+    """Return the clips of a source: itself, or what a folder without images holds, sorted."""
+    path = Path(source).expanduser()
+    is_bag = (path / "metadata.yaml").is_file()
+    if (
+        not path.is_dir()
+        or is_bag
+        or any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
+    ):
+        return [open_source(source, rate=rate, topic=topic)]
+    clips: list[FrameSource] = []
+    for inner in sorted(p for p in path.iterdir() if not p.name.startswith(".")):
+        try:
+            clips.append(open_source(inner, rate=rate, topic=topic))
+        except SourceError as error:
+            log.warning("left out: %s", error)
+    if not clips:
+        raise SourceError(f"{path}: holds no image, video or bag; name a source of normal footage")
+    return clips
+
+
+def extract(clips: list[FrameSource], perception: Perception) -> Clips:
+    """Return the tracked objects of every image of every clip, with a progress bar."""
+    total = sum(clip.length or 0 for clip in clips)
+    found: Clips = {}
+    with tqdm(total=total or None, unit="img", desc="normal footage") as bar:
+        for clip in clips:
+            perception.reset()
+            images = found.setdefault(clip.name, [])
+            for frame in clip:
+                features = perception.process(frame)
+                if features is not None:
+                    images.append(features)
+                bar.update()
+    return found
+
+
+def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
+    """Fit on extracted clips, save the artifact, print what was found, return the model_id."""
+    clips = cut_long_clips(clips)
+    split = split_clips(list(clips), config.calibration)
+    model = NearestNeighbours.fit(
+        [clips[name] for name in split.train],
+        layout=perception.layout,
+        seed=config.calibration.seed,
+    )
+    calibration = calibrate(
+        model,
+        weights=WEIGHTS,
+        calibration_clips={name: clips[name] for name in split.calibration},
+        check_clips={name: clips[name] for name in split.check},
+        feature_id=perception.feature_id,
+        windows=config.pipeline.windows,
+        scorer=config.pipeline.scorer,
+        config=config.calibration,
+    )
+    model_id = save_artifact(
+        Path(config.output).expanduser(),
+        kind=KIND,
+        feature_id=perception.feature_id,
+        layout=perception.layout,
+        config={**model.config(), "fitted_with": fitted_with(config.pipeline)},
+        tensors=model.tensors(),
+        calibration=calibration,
+    )
+    print(describe(calibration))
+    print(f"model {model_id} saved to {config.output}")
+    return model_id
+
+
+def fitted_with(config: PipelineConfig) -> dict[str, Any]:
+    """Return the settings that a model's scores depend on, for its artifact; NaN becomes null."""
+    settings = asdict(config)
+    for machine in ("weights", "weights_sha256", "backend", "device", "threads"):
+        del settings["detector"][machine]
+    del settings["scorer"]["threshold"]
+    return settings
+
+
+def body(config: FitConfig) -> None:
+    """Run the command."""
+    if not config.source or not config.output:
+        raise SourceError("give source=<normal footage> and output=<folder of the artifact>")
+    perception = Perception.from_config(config.pipeline)
+    clips = open_clips(config.source, rate=config.rate, topic=config.topic)
+    fit(extract(clips, perception), perception, config)
+
+
+def main() -> int:
+    """Run the command line."""
+    errors = (SourceError, WeightsError, ArtifactError, ThresholdError, ValueError)
+    return run(FitConfig, body, description=__doc__, errors=errors)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
