@@ -52,6 +52,8 @@ install_packages() {
   echo "setup: installing the other packages (2 of 2; some minutes, about 2.5 GB)"
   retry "${pip[@]}" "${files[@]}"
   has_distribution || "$venv/bin/python" underlay/fix_wheel_exports.py
+  # The checkout itself, so that its programs run from any folder without being installed.
+  pwd >"$("$venv/bin/python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tao_anomaly.pth"
 }
 
 build_messages() {
