@@ -22,10 +22,6 @@ case ":$PATH:" in
   *":$_tao_root/.venv/bin:"*) ;;
   *) export PATH="$_tao_root/.venv/bin:$PATH" ;;
 esac
-case ":${PYTHONPATH:-}:" in
-  *":$_tao_root:"*) ;;
-  *) export PYTHONPATH="$_tao_root${PYTHONPATH:+:$PYTHONPATH}" ;;
-esac
 : "${FASTRTPS_DEFAULT_PROFILES_FILE:=$_tao_root/config/fastdds_profile.xml}"
 export FASTRTPS_DEFAULT_PROFILES_FILE
 unset _tao_root

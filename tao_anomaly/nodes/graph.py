@@ -1,0 +1,183 @@
+"""The graph of launch/anomaly.launch.py, started without launch: one process a node.
+
+``ros2 run tao_anomaly anomaly_graph --model <folder> --source <video>``, or
+``python -m tao_anomaly.nodes.graph`` where there is no ros2 command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tao_anomaly.nodes import topics
+
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+STAGES = ("detector_node", "track_buffer_node", "scorer_node")
+COMPOSED = ("pipeline_node",)
+GRACE = 10.0  # seconds a node has to end after it was asked to
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """One node to start: its module in this package and its parameters."""
+
+    module: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="anomaly_graph", description=__doc__)
+    stages = parser.add_argument_group("stages")
+    stages.add_argument("--model", help="folder of the fitted model")
+    stages.add_argument("--detector-weights", help="path or name of the detector weights")
+    stages.add_argument("--device", help="torch device: auto, cpu, cuda, cuda:N")
+    stages.add_argument("--composed", action="store_true", help="all stages in one process")
+    stages.add_argument("--params-file", type=Path, help="ROS 2 parameter file")
+    stages.add_argument("--namespace", default="", help="namespace of all nodes and topics")
+    stages.add_argument("--image-topic", help="topic of the images")
+    stages.add_argument("--image-transport", choices=("raw", "compressed"))
+    stages.add_argument("--use-sim-time", action="store_true", help="time of the topic /clock")
+    stages.add_argument("--log-level", default="info", help="debug, info, warn, error or fatal")
+    overlay = parser.add_argument_group("annotated image")
+    overlay.add_argument("--overlay", action="store_true", help="publish it")
+    overlay.add_argument("--record", type=Path, help="write it to this video file")
+    source = parser.add_argument_group("video source (else another node publishes the images)")
+    source.add_argument("--source", help="video, folder of images, rosbag or camera index")
+    source.add_argument("--rate", type=float, help="frames a second of the footage")
+    source.add_argument("--topic", help="image topic of a bag that has several")
+    source.add_argument("--publish-rate", type=float, help="images a second, default: its own pace")
+    source.add_argument("--lock-step", action="store_true", help="as fast as the stages keep up")
+    return parser.parse_args(arguments)
+
+
+def plan(options: argparse.Namespace) -> list[NodeProcess]:
+    """Return the nodes to start; the source, if any, is the last."""
+    stages = given(
+        {
+            "model": options.model,
+            "detector.weights": options.detector_weights,
+            "detector.device": options.device,
+            "image_transport": options.image_transport,
+        }
+    )
+    modules = COMPOSED if options.composed else STAGES
+    nodes = [NodeProcess(module, stages) for module in modules]
+    if options.overlay or options.record:
+        record = given({"overlay.record": options.record and str(options.record)})
+        nodes.append(NodeProcess("overlay_node", {**stages, **record}))
+    if options.source:
+        nodes.append(NodeProcess("video_source_node", source_parameters(options)))
+    return nodes
+
+
+def source_parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the source's parameters, with the topics that show that all stages are there."""
+    between = [] if options.composed else [topics.FEATURES, topics.WINDOWS]
+    return given(
+        {
+            "source": options.source,
+            "rate": options.rate,
+            "topic": options.topic,
+            "publish_rate": options.publish_rate,
+            "lock_step": options.lock_step or None,
+            "wait_for": " ".join([topics.IMAGE, *between, topics.ANOMALIES]),
+        }
+    )
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def command(node: NodeProcess, options: argparse.Namespace) -> list[str]:
+    """Return the command line of a node."""
+    words = [sys.executable, "-m", f"tao_anomaly.nodes.{node.module}", "--ros-args"]
+    words += ["--log-level", options.log_level]
+    if options.namespace:
+        words += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
+    if options.image_topic:
+        words += ["-r", f"{topics.IMAGE}:={options.image_topic}"]
+    if options.params_file:
+        words += ["--params-file", str(options.params_file)]
+    if options.use_sim_time:
+        words += ["-p", "use_sim_time:=true"]
+    for name, value in node.parameters.items():
+        words += ["-p", f"{name}:={json.dumps(value)}"]
+    return words
+
+
+def environment() -> dict[str, str]:
+    """Return the environment with the shipped Fast DDS profile, unless the user chose one."""
+    if any(name in os.environ for name in PROFILE_VARIABLES):
+        return dict(os.environ)
+    return {**os.environ, PROFILE_VARIABLES[0]: str(config_folder() / "fastdds_profile.xml")}
+
+
+def config_folder() -> Path:
+    """Return the folder of shipped settings, in a checkout or installed."""
+    checkout = Path(__file__).resolve().parents[2] / "config"
+    if checkout.is_dir():
+        return checkout
+    from ament_index_python.packages import get_package_share_directory
+
+    return Path(get_package_share_directory("tao_anomaly")) / "config"
+
+
+def supervise(commands: Sequence[Sequence[str]], *, last_ends_all: bool) -> int:
+    """Run processes until one ends or Ctrl-C, then end the others; returns the exit status.
+
+    last_ends_all: whether it is success when the last one ends well.
+    """
+    # Sessions of their own: Ctrl-C reaches only this process, which ends them in order.
+    children = [
+        subprocess.Popen(words, env=environment(), start_new_session=True) for words in commands
+    ]
+    try:
+        while all(child.poll() is None for child in children):
+            time.sleep(0.1)
+        ended = next(i for i, child in enumerate(children) if child.poll() is not None)
+        status = int(children[ended].returncode)
+        if last_ends_all and ended == len(children) - 1:
+            return status
+        name = " ".join(commands[ended][:3])
+        print(f"{name} ended with status {status}; the others are ended too", file=sys.stderr)
+        return status or 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        end(children)
+
+
+def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes, first gently, then surely."""
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE
+        alive = [child for child in children if child.poll() is None]
+        for child in alive:
+            child.send_signal(how)
+        while any(child.poll() is None for child in alive) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def main() -> int:
+    """Run the command line."""
+    options = parse()
+    # Ending this process in the usual way must end the nodes too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    commands = [command(node, options) for node in plan(options)]
+    return supervise(commands, last_ends_all=bool(options.source))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Settings that only nodes have, and which settings each node takes.
+
+``python -m tao_anomaly.nodes.settings`` prints all of the graph's as a parameter file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import yaml
+
+from tao_anomaly.config import (
+    DetectorConfig,
+    FeatureConfig,
+    ScorerConfig,
+    TrackerConfig,
+    WindowConfig,
+    setting,
+)
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How a node receives images."""
+
+    image_transport: str = setting(
+        "raw",
+        "how images arrive: raw (sensor_msgs/Image) or compressed (sensor_msgs/CompressedImage on"
+        " <image topic>/compressed)",
+        choices=("raw", "compressed"),
+    )
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The fitted model."""
+
+    model: str = setting("", "folder of the fitted model (an artifact); required")
+
+
+@dataclass(frozen=True)
+class OverlaySettings:
+    """The annotated image."""
+
+    cache: int = setting(
+        30, "latest images kept while their scores are awaited", minimum=1, maximum=1000
+    )
+    record: str = setting("", "video file to write the annotated images to; empty: none")
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """What the video source publishes, and how fast."""
+
+    source: str = setting("", "video file, folder of images, rosbag or camera index; required")
+    rate: float = setting(
+        0.0, "frames a second of the footage; 0: as the source says", minimum=0.0, maximum=1000.0
+    )
+    topic: str = setting("", "image topic of a bag that has several")
+    publish_rate: float = setting(
+        0.0,
+        "images published a second; 0: at the footage's own pace (stamps always keep it)",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    lock_step: bool = setting(
+        False, "publish the next image when the scores of the last one have arrived"
+    )
+    answer_timeout: float = setting(
+        10.0, "seconds after which the scores of an image count as lost", minimum=0.1
+    )
+    wait_for: str = setting(
+        "image_raw",
+        "topics, separated by spaces, that must have a publisher and a subscriber before the first"
+        " image",
+    )
+    wait_timeout: float = setting(120.0, "seconds to wait for them before giving up", minimum=0.0)
+    frame_id: str = setting("camera", "frame_id of the headers")
+
+
+# What each node takes, by the prefix of its parameters.
+SETTINGS: dict[str, dict[str, type]] = {
+    "detector_node": {
+        "": ImageSettings,
+        "detector": DetectorConfig,
+        "tracker": TrackerConfig,
+        "features": FeatureConfig,
+    },
+    "track_buffer_node": {"windows": WindowConfig},
+    "scorer_node": {"": ModelSettings, "scorer": ScorerConfig},
+    "overlay_node": {"": ImageSettings, "overlay": OverlaySettings},
+    "video_source_node": {"": SourceSettings},
+}
+
+
+def parameter_name(prefix: str, name: str) -> str:
+    """Return the name of the parameter of a setting."""
+    return f"{prefix}.{name}" if prefix else name
+
+
+def graph_parameters() -> Iterator[tuple[str, str, Any, str]]:
+    """Yield node, name, default and description of every parameter of the graph."""
+    for node, groups in SETTINGS.items():
+        for prefix, schema in groups.items():
+            for entry in fields(schema):
+                default = getattr(schema(), entry.name)
+                description = entry.metadata["description"]
+                yield node, parameter_name(prefix, entry.name), default, description
+
+
+def parameter_file() -> str:
+    """Return the parameters of all stages as the text of a ROS 2 parameter file."""
+    lines = [
+        "# Parameters of the graph with their defaults. Made by",
+        "#   python -m tao_anomaly.nodes.settings > config/nodes/anomaly.yaml",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    written: set[str] = set()
+    for node, name, default, description in graph_parameters():
+        if node == "video_source_node" or name in written:
+            continue
+        written.add(name)
+        value = yaml.safe_dump(default).removesuffix("\n").removesuffix("\n...")
+        lines += [f"    # {description}", f"    {name}: {value}"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(parameter_file(), end="")
