@@ -1,0 +1,209 @@
+"""The temporal MAE as a window model: reconstruction error and distance from normal embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tao_anomaly.features.scene_scale import SceneScale
+from tao_anomaly.model.artifact import Artifact, ArtifactError
+from tao_anomaly.model.config import TemporalMaeConfig, read_config
+from tao_anomaly.model.engines import ONNX_FILE, Engine, make_engine
+from tao_anomaly.model.geometry import MOTION, PLACE
+from tao_anomaly.model.heads import FeatureShape
+from tao_anomaly.model.losses import token_errors
+from tao_anomaly.model.masking import APPEARANCE, MOTION_CUE, Masks, partition_masks
+from tao_anomaly.model.memory import dissimilarity
+from tao_anomaly.model.pooling import needs_grid
+from tao_anomaly.model.preparation import WindowPreparation
+from tao_anomaly.model.standardizer import Standardizer
+from tao_anomaly.model.temporal_mae import TemporalMAE
+from tao_anomaly.structures import BoolArray, FeatureLayout, FloatArray, TrackWindows
+
+KIND = "temporal_mae"
+MIN_STEPS = 2  # with a single step nothing can be hidden and predicted
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the passes over M windows found.
+
+    errors ``(M, T, 2)``: error of each step's appearance and motion, the mean of the passes that
+    hid it, NaN where the step is invalid or never hidden. embedding ``(M, E)``: mean over the time
+    passes, length 1.
+    """
+
+    errors: FloatArray
+    embedding: FloatArray
+
+
+TERMS: dict[str, Callable[[Examination, FloatArray], FloatArray]] = {
+    "recon": lambda seen, memory: np.nanmean(seen.errors, axis=1).mean(axis=1),
+    "recon_appearance": lambda seen, memory: np.nanmean(seen.errors[..., APPEARANCE], axis=1),
+    "recon_motion": lambda seen, memory: np.nanmean(seen.errors[..., MOTION_CUE], axis=1),
+    "dissimilarity": lambda seen, memory: dissimilarity(seen.embedding, memory),
+}
+"""Raw terms ``(M,)`` by name, from an Examination and the memory ``(R, E)``."""
+
+
+class TemporalMaeModel:
+    """Scores windows with fixed masks; stateless and deterministic.
+
+    engine: what runs the network. memory ``(R, E)``: normal embeddings.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        preparation: WindowPreparation,
+        config: TemporalMaeConfig,
+        memory: FloatArray,
+    ) -> None:
+        unknown = set(config.scoring.terms) - set(TERMS)
+        if unknown:
+            raise ValueError(
+                f"scoring.terms: got {sorted(unknown)}, expected some of {list(TERMS)}"
+            )
+        self.engine = engine
+        self.preparation = preparation
+        self.config = config
+        self.memory = memory
+        self.term_names = tuple(config.scoring.terms)
+
+    def terms(self, windows: TrackWindows) -> FloatArray:
+        """Return the raw terms ``(M, K)``, NaN for windows of fewer than MIN_STEPS steps."""
+        height, width = windows.image_size
+        aspect = np.full(len(windows.index), width / height, np.float32)
+        return self.score(windows.features, windows.times, windows.valid, aspect)
+
+    def score(
+        self, features: FloatArray, times: FloatArray, valid: BoolArray, aspect: FloatArray
+    ) -> FloatArray:
+        """Return the raw terms ``(M, K)`` of features ``(M, T, D)``, as `terms` does."""
+        scores = np.full((len(valid), len(self.term_names)), np.nan, np.float32)
+        usable = valid.sum(axis=1) >= MIN_STEPS
+        if usable.any():
+            seen = self.examine(features[usable], times[usable], valid[usable], aspect[usable])
+            columns = [TERMS[name](seen, self.memory) for name in self.term_names]
+            scores[usable] = np.stack(columns, axis=1)
+        return scores
+
+    def examine(
+        self, features: FloatArray, times: FloatArray, valid: BoolArray, aspect: FloatArray
+    ) -> Examination:
+        """Run all passes over windows of MIN_STEPS valid steps or more, in one batch."""
+        windows = self.preparation.tensors(features, times, valid, aspect)
+        scoring = self.config.scoring
+        masks = partition_masks(
+            windows.valid,
+            ratio=self.config.masks.ratio,
+            time_passes=scoring.time_passes,
+            cue_passes=scoring.cue_passes,
+        )
+        repeated = windows.repeat(len(masks.hidden) // len(windows))
+        outputs = self.engine.run(repeated, masks)
+        errors = hidden_errors(token_errors(outputs, repeated), masks, len(windows))
+        embedding = mean_direction(outputs["embedding"], len(windows), scoring.time_passes)
+        return Examination(errors.numpy(), embedding.numpy())
+
+
+def hidden_errors(errors: Tensor, masks: Masks, count: int) -> Tensor:
+    """Return each token's mean error ``(M, T, 2)`` over the passes ``(P * M, ...)`` that hid it."""
+    hidden = masks.hidden.view(-1, count, *masks.hidden.shape[1:])
+    total = torch.where(hidden, errors.view(hidden.shape), 0.0).sum(dim=0)
+    return total / hidden.sum(dim=0)  # 0 / 0: NaN where it never was
+
+
+def mean_direction(embedding: Tensor, count: int, passes: int) -> Tensor:
+    """Return the unit mean ``(M, E)`` of the first `passes` passes of ``(P * M, E)``."""
+    mean = embedding.view(-1, count, embedding.shape[-1])[:passes].mean(dim=0)
+    return torch.nn.functional.normalize(mean, dim=-1)
+
+
+def feature_shape(config: TemporalMaeConfig, layout: FeatureLayout) -> FeatureShape:
+    """Return the sizes of what the network sees."""
+    components = min(config.model.components, layout.appearance)
+    return FeatureShape(appearance=components, motion=len(MOTION), place=len(PLACE))
+
+
+def artifact_tensors(
+    model: TemporalMAE, preparation: WindowPreparation, memory: FloatArray
+) -> dict[str, np.ndarray]:
+    """Return all arrays of a trained model by the key they have in an artifact."""
+    tensors = {"memory": memory}
+    for prefix, group in (
+        ("network", {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}),
+        ("standardizer", preparation.standardizer.tensors()),
+    ):
+        tensors |= {f"{prefix}.{key}": value for key, value in group.items()}
+    return tensors
+
+
+def build(artifact: Artifact, *, backend: str = "auto") -> TemporalMaeModel:
+    """Return the model an artifact holds; raises ArtifactError naming the key that is wrong."""
+    config = _config(artifact)
+    shape = feature_shape(config, artifact.layout)
+    network = _network(artifact, config, shape)
+    preparation = WindowPreparation(
+        layout=artifact.layout,
+        scale=_scale(artifact),
+        standardizer=_standardizer(artifact, shape),
+        use_grid=needs_grid(config.model.pooling),
+    )
+    return TemporalMaeModel(
+        engine=make_engine(network, artifact.exports.get(ONNX_FILE), backend),
+        preparation=preparation,
+        config=config,
+        memory=artifact.tensor("memory", (None, config.model.embedding_dim)),
+    )
+
+
+def _config(artifact: Artifact) -> TemporalMaeConfig:
+    try:
+        return read_config(artifact.config)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{artifact.folder}/config.json: key 'config': {error}") from error
+
+
+def _network(artifact: Artifact, config: TemporalMaeConfig, shape: FeatureShape) -> TemporalMAE:
+    model = TemporalMAE(config.model, shape)
+    wanted = model.state_dict()
+    extra = {key for key in artifact.tensors if key.startswith("network.")} - {
+        f"network.{key}" for key in wanted
+    }
+    if extra:
+        raise ArtifactError(
+            f"{artifact.folder}/model.safetensors: key {sorted(extra)[0]!r} is none of this"
+            " model's; train it again"
+        )
+    model.load_state_dict(
+        {k: torch.from_numpy(artifact.tensor(f"network.{k}", v.shape)) for k, v in wanted.items()}
+    )
+    return model.eval()
+
+
+def _standardizer(artifact: Artifact, shape: FeatureShape) -> Standardizer:
+    width = artifact.layout.appearance
+    shapes: dict[str, tuple[int, ...]] = {
+        "appearance_mean": (width,),
+        "appearance_basis": (shape.appearance, width),
+        "motion_mean": (shape.motion,),
+        "motion_std": (shape.motion,),
+        "place_mean": (shape.place,),
+        "place_std": (shape.place,),
+    }
+    return Standardizer.from_tensors(
+        {key: artifact.tensor(f"standardizer.{key}", size) for key, size in shapes.items()}
+    )
+
+
+def _scale(artifact: Artifact) -> SceneScale:
+    try:
+        return SceneScale(**artifact.config["scene_scale"])
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{artifact.folder}: key 'scene_scale' is wrong ({error})") from error
