@@ -1,0 +1,138 @@
+"""What a trained model is worth on normal footage it has not seen; no label is needed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from tao_anomaly.model.masking import APPEARANCE, MOTION_CUE, Masks, partition_masks
+from tao_anomaly.model.temporal_mae import WindowTensors
+from tao_anomaly.model.window_model import MIN_STEPS, TemporalMaeModel
+from tao_anomaly.structures import FloatArray, IntArray
+from training.diagnostics import spreads
+from training.trivial_predictors import PREDICTORS
+from training.window_table import WindowTable
+
+Errors = dict[str, dict[str, float]]
+MAE = "temporal MAE"
+_CHUNK = 256  # windows in one forward pass
+
+
+def drawn_windows(table: WindowTable, count: int) -> IntArray:
+    """Return at most `count` windows of MIN_STEPS steps or more, evenly spaced."""
+    usable = np.flatnonzero(table.valid.sum(axis=1) >= MIN_STEPS)
+    chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(np.int64)
+    return usable[chosen] if len(usable) else usable
+
+
+def compare_predictors(model: TemporalMaeModel, table: WindowTable, count: int) -> Errors:
+    """Return the mean squared error of hidden tokens by kind of mask and cue, then by predictor.
+
+    Kinds are "steps hidden" (the time passes of the scorer) and "cue hidden" (its cue passes, where
+    the trivial predictors know nothing of the hidden cue and say the mean of all data).
+    """
+    sums: defaultdict[str, defaultdict[str, list[FloatArray]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for rows in _chunks(drawn_windows(table, count)):
+        _collect(model, model.preparation.tensors(*table.arrays(rows)), sums)
+    return {
+        kind: {name: float(np.concatenate(errors).mean()) for name, errors in found.items()}
+        for kind, found in sums.items()
+    }
+
+
+def _collect(
+    model: TemporalMaeModel,
+    windows: WindowTensors,
+    sums: defaultdict[str, defaultdict[str, list[FloatArray]]],
+) -> None:
+    scoring, count = model.config.scoring, len(windows)
+    masks = partition_masks(
+        windows.valid,
+        ratio=model.config.masks.ratio,
+        time_passes=scoring.time_passes,
+        cue_passes=True,
+    )
+    repeated = windows.repeat(scoring.time_passes + 2)
+    outputs = model.engine.run(repeated, masks)
+    is_time = np.arange(len(repeated)) < scoring.time_passes * count
+    for cue, index in (("appearance", APPEARANCE), ("motion", MOTION_CUE)):
+        target = getattr(repeated, cue).numpy()
+        hidden, visible = _cue(masks, index)
+        predicted = {MAE: outputs[cue].numpy()}
+        for name, predict in PREDICTORS.items():
+            predicted[name] = predict(target, repeated.times.numpy(), visible)
+        for kind, of_kind in (("steps hidden", is_time), ("cue hidden", ~is_time)):
+            # in a cue pass the other cue is partly hidden too: only the wholly hidden one counts
+            of_kind = of_kind & (is_time | ~visible.any(axis=1))
+            chosen = hidden & of_kind[:, None]
+            for name, values in predicted.items():
+                error = np.square(values - target).mean(axis=-1)[chosen]
+                sums[f"{cue}, {kind}"][name].append(error)
+
+
+def _cue(masks: Masks, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hidden and the visible steps ``(B, T)`` of one cue."""
+    hidden = masks.hidden[..., index].numpy()
+    steps = hidden.shape[1]
+    visible = np.zeros((len(hidden), 2 * steps), np.bool_)
+    rows, slots = np.nonzero(masks.visible_valid.numpy())
+    visible[rows, masks.visible.numpy()[rows, slots]] = True
+    return hidden, visible[:, index * steps : (index + 1) * steps]
+
+
+def measure_spread(model: TemporalMaeModel, table: WindowTable, count: int) -> dict[str, float]:
+    """Return the spreads of ``training.diagnostics`` under the time passes of the scorer."""
+    windows = model.preparation.tensors(*table.arrays(drawn_windows(table, count)))
+    masks = partition_masks(
+        windows.valid,
+        ratio=model.config.masks.ratio,
+        time_passes=model.config.scoring.time_passes,
+        cue_passes=True,
+    ).select(torch.arange(len(windows)))
+    outputs = model.engine.run(windows, masks)
+    return {name: float(value) for name, value in spreads(outputs, windows, masks).items()}
+
+
+def shuffled_auc(model: TemporalMaeModel, table: WindowTable, count: int, seed: int) -> float:
+    """Return the AUC of the recon error for windows with their steps in another order.
+
+    The times stay; the observations of the valid steps change places. 0.5: the model does not know
+    the order of things.
+    """
+    generator = np.random.default_rng(seed)
+    rows = drawn_windows(table, count)
+    shuffled = table.rows[rows].copy()
+    for row in shuffled:
+        row[row >= 0] = generator.permutation(row[row >= 0])
+    real, broken = (_recon(model, table, rows, steps) for steps in (table.rows[rows], shuffled))
+    labels = np.repeat([0, 1], len(rows))
+    return float(roc_auc_score(labels, np.concatenate((real, broken))))
+
+
+def _recon(
+    model: TemporalMaeModel, table: WindowTable, windows: IntArray, rows: IntArray
+) -> FloatArray:
+    """Return the mean error ``(M,)`` of windows whose steps are the observations `rows`."""
+    found = []
+    for chunk in _chunks(np.arange(len(windows))):
+        seen = model.examine(*table.arrays(windows[chunk], rows[chunk]))
+        found.append(np.nanmean(seen.errors, axis=(1, 2)))
+    return np.concatenate(found)
+
+
+def embeddings(model: TemporalMaeModel, table: WindowTable) -> FloatArray:
+    """Return the unit embeddings ``(M, E)`` of all windows with enough steps, as the scorer's."""
+    found = [
+        model.examine(*table.arrays(rows)).embedding
+        for rows in _chunks(drawn_windows(table, len(table)))
+    ]
+    return np.concatenate(found)
+
+
+def _chunks(rows: IntArray) -> list[IntArray]:
+    return [rows[i : i + _CHUNK] for i in range(0, len(rows), _CHUNK)]
