@@ -31,11 +31,15 @@ class FeaturePyramid:
 class ForwardOutput:
     """What a backend returns for a batch of B inputs.
 
-    predictions: ``(B, 4 + C, A)`` float32 on the CPU. maps: ``(B, C, H, W)`` a level.
+    predictions: ``(B, 4 + C, A)`` float32 on the CPU. maps: ``(B, C, H, W)`` a level. Of a network
+    for instance segmentation also mask_coefficients ``(B, K, A)`` and prototypes ``(B, K, h, w)``:
+    an object's mask is where its coefficients times the prototypes are positive.
     """
 
     predictions: FloatArray
     maps: tuple[torch.Tensor, ...]
+    mask_coefficients: FloatArray | None = None
+    prototypes: FloatArray | None = None
 
 
 class Backend(Protocol):
