@@ -66,7 +66,7 @@ class FeatureExtractor:
             for level, stride in zip(pyramid.maps, pyramid.strides, strict=True)
         ]
         pooled = torch.cat(levels, dim=1).permute(0, 2, 3, 1)
-        return pooled.reshape(len(boxes), -1).float().cpu().numpy()
+        return pooled.flatten(1).float().cpu().numpy()
 
 
 def _feature_id(detector: Detector, config: FeatureConfig) -> str:
