@@ -93,9 +93,11 @@ def score_curve(scores: ArrayLike, labels: ArrayLike) -> ScoreCurve:
     checked_scores, anomalous = checked(scores, labels)
     if checked_scores.ndim != 1:
         raise ValueError(f"expected scores of shape (N,), got {checked_scores.shape}")
-    levels, inverse = np.unique(checked_scores, return_inverse=True)
-    flagged = np.bincount(inverse, minlength=len(levels))
-    true_positives = np.bincount(inverse[anomalous], minlength=len(levels))
+    levels, flagged = np.unique(checked_scores, return_counts=True)
+    # A second sort of the anomalous ones is faster than the inverse of the first.
+    found, counts = np.unique(checked_scores[anomalous], return_counts=True)
+    true_positives = np.zeros_like(flagged)
+    true_positives[np.searchsorted(levels, found)] = counts
     return curve_of_levels(levels, true_positives, flagged - true_positives)
 
 

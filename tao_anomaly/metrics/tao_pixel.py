@@ -32,26 +32,44 @@ class TaoPixelMetrics:
     frames: int
 
 
+class TaoPixelAccumulator:
+    """The TAO variants of frames given one by one."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[float, float, float, float]] = []
+
+    def update(self, score_map: ArrayLike, mask: ArrayLike) -> None:
+        """Add a frame: its score map ``(H, W)`` and its mask ``(H, W)``, 1 = anomalous.
+
+        A frame whose mask is empty is skipped; a score map of zeros (an empty prediction) counts 0
+        in all four. Raises ValueError where the mask has no normal pixel.
+        """
+        scores, anomalous = checked(score_map, mask)
+        if anomalous.any():
+            self._rows.append(_frame_row(scores.ravel(), anomalous.ravel()))
+
+    def compute(self) -> TaoPixelMetrics:
+        """Return the means so far; raises ValueError where no mask had an anomalous pixel."""
+        if not self._rows:
+            raise ValueError("no mask has an anomalous pixel: the TAO variants are undefined")
+        auroc, average_precision, pr_auc, f1 = np.mean(self._rows, axis=0).tolist()
+        return TaoPixelMetrics(auroc, average_precision, pr_auc, f1, frames=len(self._rows))
+
+
 def tao_pixel_metrics(
     score_maps: Sequence[ArrayLike], masks: Sequence[ArrayLike]
 ) -> TaoPixelMetrics:
     """Return the TAO variants of score maps ``(H, W)`` and masks ``(H, W)``, 1 = anomalous.
 
-    Frames whose mask is empty are skipped; a score map of zeros (an empty prediction) counts 0 in
-    all four. Raises ValueError where no mask has an anomalous pixel or one has no normal pixel.
+    Frames count as `TaoPixelAccumulator.update` says; its errors name the frame.
     """
-    rows = []
+    accumulator = TaoPixelAccumulator()
     for index, (score_map, mask) in enumerate(zip(score_maps, masks, strict=True)):
         try:
-            scores, anomalous = checked(score_map, mask)
-            if anomalous.any():
-                rows.append(_frame_row(scores.ravel(), anomalous.ravel()))
+            accumulator.update(score_map, mask)
         except ValueError as error:
             raise ValueError(f"frame {index}: {error}") from error
-    if not rows:
-        raise ValueError("no mask has an anomalous pixel: the TAO variants are undefined")
-    auroc, average_precision, pr_auc, f1 = np.mean(rows, axis=0).tolist()
-    return TaoPixelMetrics(auroc, average_precision, pr_auc, f1, frames=len(rows))
+    return accumulator.compute()
 
 
 def _frame_row(scores: np.ndarray, anomalous: np.ndarray) -> tuple[float, float, float, float]:
