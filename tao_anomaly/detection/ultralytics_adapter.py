@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import inspect
 import os
 import pickle
+import re
+import shutil
 import tempfile
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 import numpy as np
@@ -22,9 +25,9 @@ from tao_anomaly.weights import WeightsError
 class TorchBackend:
     """YOLOv8 run eagerly by torch; the input of the Detect layer is the feature pyramid."""
 
-    def __init__(self, *, model: Any, weights_sha256: str, device: str) -> None:
-        self.device = _device(device)
-        self.model = model.to(self.device).eval()
+    def __init__(self, *, model: Any, weights_sha256: str, device: torch.device) -> None:
+        self.device = device
+        self.model = model.to(device).eval()
         self.weights_sha256 = weights_sha256
         self.class_names = {int(i): str(name) for i, name in self.model.names.items()}
         self.strides = tuple(int(s) for s in self.model.stride)
@@ -39,18 +42,29 @@ class TorchBackend:
 
         Raises WeightsError where the file is no such checkpoint or holds other code.
         """
-        model = _read_checkpoint(path)
+        device, ultralytics = _device(config.device), import_ultralytics()
         if config.threads:
             torch.set_num_threads(config.threads)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return TorchBackend(model=model, weights_sha256=digest, device=config.device)
+        try:
+            model = _read_checkpoint(path, ultralytics)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            return TorchBackend(model=model, weights_sha256=digest, device=device)
+        except Exception as error:  # a damaged file fails in any way: TypeError, AssertionError...
+            raise WeightsError(
+                f"{path}: cannot be used ({_reason(error)}); expected a YOLOv8 detection"
+                " checkpoint; get one again or check its SHA-256"
+            ) from error
 
     @torch.inference_mode()
     def forward(self, blob: FloatArray) -> ForwardOutput:
         """Run the network once on ``(B, 3, H, W)`` float32 RGB in 0..1."""
-        predictions = self.model(torch.from_numpy(blob).to(self.device))[0]
+        output = self.model(torch.from_numpy(blob).to(self.device))[0]
         maps, self._maps = self._maps, ()
-        return ForwardOutput(predictions.float().cpu().numpy(), maps)
+        if not isinstance(output, tuple):
+            return ForwardOutput(output.float().cpu().numpy(), maps)
+        predictions, prototypes = (part.float().cpu().numpy() for part in output)
+        boxes = 4 + len(self.class_names)
+        return ForwardOutput(predictions[:, :boxes], maps, predictions[:, boxes:], prototypes)
 
     def _keep_maps(self, _module: torch.nn.Module, inputs: tuple[list[torch.Tensor]]) -> None:
         # Detect writes its own results over the entries of this list: keep the tensors, not it.
@@ -60,56 +74,91 @@ class TorchBackend:
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"DetectorConfig.device: got {name!r}, expected auto, cpu or a device of this machine"
+            f" ({_reason(error)})"
+        ) from error
 
 
-def _import_ultralytics() -> Any:
+def import_ultralytics() -> Any:
     """Import ultralytics with its downloads, pip calls and global settings held off."""
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_VERBOSE", "false")
-    # It writes a settings file on import: not into the user's configuration.
-    os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="tao_anomaly_"))
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        # It writes a settings file on import: not into the user's configuration.
+        os.environ["YOLO_CONFIG_DIR"] = folder = tempfile.mkdtemp(prefix="tao_anomaly_")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     import cv2
 
     threads = torch.get_num_threads(), cv2.getNumThreads()
+    printing = np.get_printoptions()
     import ultralytics.nn.modules
     import ultralytics.nn.tasks
     import ultralytics.utils
 
     torch.set_num_threads(threads[0])
     cv2.setNumThreads(threads[1])
-    np.set_printoptions(edgeitems=3, infstr="inf", linewidth=75, nanstr="nan", precision=8)
+    np.set_printoptions(**printing)
     torch.set_printoptions(profile="default")
     return ultralytics
 
 
-def _safe_classes(ultralytics: Any) -> list[Any]:
-    """Return the layer classes a YOLOv8 checkpoint is made of: nothing else may be unpickled."""
-    layers = [torch.nn.modules, ultralytics.nn.modules]
-    found = [c for module in layers for _, c in inspect.getmembers(module, inspect.isclass)]
-    tasks = ultralytics.nn.tasks
-    return [
-        *(c for c in found if issubclass(c, torch.nn.Module)),
-        tasks.DetectionModel,
-        tasks.SegmentationModel,
+class _Stored(type):
+    """Classes whose instances unpickle from their saved state, but which cannot be called.
+
+    A pickle may call whatever it may name, and the constructors of ultralytics evaluate text.
+    """
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise pickle.UnpicklingError(f"GLOBAL {cls.__name__} is called")
+
+
+def _allowed(ultralytics: Any) -> list[Any]:
+    """Return what a YOLOv8 checkpoint is made of, with names: nothing else may be unpickled."""
+    nn, modules = torch.nn, ultralytics.nn.modules
+    activations = [nn.SiLU, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.Hardswish, nn.Mish, nn.Identity]
+    plain = [nn.Sequential, nn.ModuleList, nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.Upsample]
+    own = [c for _, c in inspect.getmembers(modules, inspect.isclass) if issubclass(c, nn.Module)]
+    networks = [ultralytics.nn.tasks.DetectionModel, ultralytics.nn.tasks.SegmentationModel]
+    layers = [*activations, *plain, nn.ConvTranspose2d, *own, *networks]
+    stored = [(_Stored(c.__name__, (c,), {}), f"{c.__module__}.{c.__qualname__}") for c in layers]
+    scalar = np.float64(0).__reduce__()[0]
+    data = [
         ultralytics.utils.IterableSimpleNamespace,
+        PosixPath,
+        np.dtype,
+        type(np.dtype(np.float64)),
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
     ]
+    return stored + data
 
 
-def _read_checkpoint(path: Path) -> Any:
-    classes = _safe_classes(_import_ultralytics())
-    remedy = "expected a YOLOv8 detection checkpoint; get one again or check its SHA-256"
-    try:
-        with torch.serialization.safe_globals(classes):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise WeightsError(f"{path}: cannot be loaded ({first}); {remedy}") from error
-    model = (
-        checkpoint.get("ema") or checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    )
-    if model is None or not hasattr(model, "stride") or not hasattr(model, "names"):
-        raise WeightsError(f"{path}: holds no detection model; {remedy}")
+def _read_checkpoint(path: Path, ultralytics: Any) -> Any:
+    """Return the network of a checkpoint, fused; raises anything where it is none."""
+    with torch.serialization.safe_globals(_allowed(ultralytics)):
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    whole = isinstance(checkpoint, dict)
+    model = (checkpoint.get("ema") or checkpoint.get("model")) if whole else None
+    if not isinstance(model, ultralytics.nn.tasks.DetectionModel):
+        raise ValueError("it holds no YOLOv8 network")
+    for layer in model.modules():
+        layer.__class__ = type(layer).__base__  # from _Stored to the class itself
+    heads = ultralytics.nn.modules.Detect, ultralytics.nn.modules.Segment
+    if type(model.model[-1]) not in heads:
+        raise ValueError(f"its last layer is {type(model.model[-1]).__name__}, expected Detect")
     model = model.float().eval()
     return model.fuse(verbose=False) if not model.is_fused() else model
+
+
+def _reason(error: Exception) -> str:
+    """Return why a checkpoint was refused, without torch's advice to load it unsafely."""
+    if isinstance(error, pickle.UnpicklingError):
+        name = re.search(r"GLOBAL (\S+)", str(error))
+        return f"it holds code: {name[1]}" if name else "its pickle is damaged"
+    message = str(error).partition("\n")[0].partition(". ")[0]
+    return message if isinstance(error, ValueError) else f"{type(error).__name__}: {message}"

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tao_anomaly.config import DetectorConfig
+from tao_anomaly.detection.letterbox import Letterbox
+from tao_anomaly.detection.postprocess import suppress_parts, to_detections
+from tao_anomaly.structures import Detections
+
+SAME = Letterbox.fit((320, 640), input_size=640)  # scale 1, no padding
+ALL_PARTS = DetectorConfig(part_overlap=1.0, nms_iou=0.7)
+
+
+def predictions_of(boxes: object, scores: object) -> np.ndarray:
+    """Return ``(4 + C, A)`` as the network gives them: centre, size and one score a class."""
+    corners = np.array(boxes, np.float32).reshape(-1, 4)
+    centre, size = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+    return np.concatenate([centre, size, np.array(scores, np.float32)], axis=1).T
+
+
+def test_suppression_by_hand() -> None:
+    boxes = [
+        [0, 0, 100, 60],  # 0.60 of the best: another object
+        [0, 0, 100, 100],  # the best
+        [0, 0, 100, 80],  # 0.80 of the best, same class: a duplicate
+        [0, 0, 100, 90],  # 0.90 of the best, another class: another object
+        [300, 100, 400, 200],  # elsewhere, below the lowest confidence
+    ]
+    scores = [[0.6, 0], [0.9, 0.1], [0.8, 0], [0.2, 0.7], [0.04, 0.04]]
+    found = to_detections(predictions_of(boxes, scores), SAME, ALL_PARTS)
+    assert found.boxes.tolist() == [boxes[1], boxes[3], boxes[0]]
+    np.testing.assert_allclose(found.scores, [0.9, 0.7, 0.6])
+    assert found.class_ids.tolist() == [0, 1, 0]
+
+
+def test_a_suppressed_box_suppresses_nothing() -> None:
+    boxes = [[0, 0, 100, 100], [20, 0, 120, 100], [40, 0, 140, 100]]  # neighbours share 2/3
+    config = replace(ALL_PARTS, nms_iou=0.5)
+    found = to_detections(predictions_of(boxes, [[0.9], [0.8], [0.7]]), SAME, config)
+    assert found.boxes.tolist() == [boxes[0], boxes[2]]
+
+
+def test_parts_are_dropped_by_the_share_inside_a_more_confident_box() -> None:
+    boxes = np.array(
+        [
+            [100, 100, 140, 200],  # a rider
+            [110, 190, 130, 210],  # half of the board is under the rider
+            [100, 160, 120, 202],  # nearly all inside: 40 of 42 rows
+            [90, 90, 160, 220],  # larger: not inside the rider, though the rider is inside it
+        ],
+        np.float32,
+    )
+    found = Detections(boxes, np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.arange(4))
+    assert suppress_parts(found, 0.8).class_ids.tolist() == [0, 1, 3]
+    assert suppress_parts(found, 0.5).class_ids.tolist() == [0, 3]
+    assert suppress_parts(found, 0.96).class_ids.tolist() == [0, 1, 2, 3]
+    assert suppress_parts(found, 1.0) is found
+
+
+def test_boxes_are_clipped_to_the_image_and_slivers_dropped() -> None:
+    boxes = [[-20, -10, 30, 40], [630, 300, 700, 400], [-50, 10, 0.5, 60], [700, 0, 800, 50]]
+    found = to_detections(predictions_of(boxes, [[0.5], [0.9], [0.8], [0.7]]), SAME, ALL_PARTS)
+    assert found.boxes.tolist() == [[630, 300, 640, 320], [0, 0, 30, 40]]
+    assert found.boxes.dtype == np.float32
+
+
+def test_boxes_come_back_in_pixels_of_the_source() -> None:
+    letterbox = Letterbox.fit((240, 360), input_size=640)
+    source = np.array([[30, 40, 90, 200]], np.float32)
+    predictions = predictions_of(letterbox.to_input(source), [[0.9]])
+    found = to_detections(predictions, letterbox, ALL_PARTS)
+    np.testing.assert_allclose(found.boxes, source, atol=0.01)
+
+
+def test_only_the_best_are_kept() -> None:
+    boxes = [[50 * i, 0, 50 * i + 40, 40] for i in range(10)]
+    scores = [[0.1 + 0.05 * ((7 * i) % 10)] for i in range(10)]
+    config = replace(ALL_PARTS, max_detections=3)
+    found = to_detections(predictions_of(boxes, scores), SAME, config)
+    np.testing.assert_allclose(found.scores, [0.55, 0.5, 0.45], rtol=1e-6)
+
+
+def test_nothing_and_nan_give_no_detection() -> None:
+    scores = [[0.01], [np.nan]]
+    found = to_detections(predictions_of([[0, 0, 9, 9]] * 2, scores), SAME, DetectorConfig())
+    assert len(found) == 0
+    assert found.boxes.shape == (0, 4)
+
+
+def greedy(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, limit: float) -> list[int]:
+    """Non-maximum suppression as it is defined, box by box."""
+    kept: list[int] = []
+    for i in np.argsort(-scores):
+        for j in kept:
+            sides = np.minimum(boxes[i, 2:], boxes[j, 2:]) - np.maximum(boxes[i, :2], boxes[j, :2])
+            shared = np.prod(np.maximum(sides, 0))
+            areas = np.prod(boxes[i, 2:] - boxes[i, :2]) + np.prod(boxes[j, 2:] - boxes[j, :2])
+            if classes[i] == classes[j] and shared / (areas - shared) > limit:
+                break
+        else:
+            kept.append(int(i))
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_suppression_equals_its_definition_on_crowds(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    corner = random.uniform([0, 0], [500, 200], (300, 2))
+    boxes = np.concatenate([corner, corner + random.uniform(40, 100, (300, 2))], axis=1)
+    scores = random.permutation(300) / 400 + 0.1
+    classes = random.integers(0, 3, 300)
+    table = np.zeros((300, 3))
+    table[np.arange(300), classes] = scores
+    config = replace(ALL_PARTS, nms_iou=0.4, max_detections=256)
+    found = to_detections(predictions_of(boxes, table), SAME, config)
+    expected = greedy(boxes, scores, classes, 0.4)[:256]
+    np.testing.assert_allclose(found.scores, scores[expected], rtol=1e-6)
+    assert found.class_ids.tolist() == classes[expected].tolist()
+    np.testing.assert_allclose(found.boxes, boxes[expected].clip(0, [640, 320] * 2), atol=1e-3)
