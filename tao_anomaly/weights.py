@@ -143,6 +143,9 @@ def _fetch(url: str, part: Path) -> None:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
+    # A connection that ends early raises nothing.
+    if (size := part.stat().st_size) < total:
+        raise OSError(f"got {size} of {total} bytes")
 
 
 def main() -> int:
