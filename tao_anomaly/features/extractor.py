@@ -66,7 +66,9 @@ class FeatureExtractor:
             for level, stride in zip(pyramid.maps, pyramid.strides, strict=True)
         ]
         pooled = torch.cat(levels, dim=1).permute(0, 2, 3, 1)
-        return pooled.flatten(1).float().cpu().numpy()
+        # In half precision's steps: the store keeps half floats, and what is scored online must be
+        # what is scored from the store.
+        return pooled.flatten(1).half().float().cpu().numpy()
 
 
 def _feature_id(detector: Detector, config: FeatureConfig) -> str:
