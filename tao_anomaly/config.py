@@ -6,7 +6,7 @@ artifacts store them. A field's ``metadata["description"]`` is its documentation
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -32,7 +32,7 @@ class DetectorConfig:
         " $TAO_ANOMALY_SHARED/weights and in the user's cache",
     )
     weights_sha256: str = setting("", "expected SHA-256 of the weights file; empty: not checked")
-    backend: str = setting("auto", "inference backend", choices=("auto", "torch"))
+    backend: str = setting("auto", "inference backend: auto or torch", choices=("auto", "torch"))
     device: str = setting("auto", "torch device: auto, cpu, cuda, cuda:N")
     input_size: int = setting(
         640, "long side of the detector's input in pixels, a multiple of 32", minimum=32
@@ -200,3 +200,12 @@ def _problem(value: Any, limits: Any) -> str:
     if "maximum" in limits and not value <= limits["maximum"]:
         return f"at most {limits['maximum']}"
     return ""
+
+
+def portable_settings(config: PipelineConfig) -> dict[str, Any]:
+    """Return the settings that scores depend on, as JSON knows them; not those of the machine."""
+    settings = asdict(config)
+    for machine in ("weights", "weights_sha256", "backend", "device", "threads"):
+        del settings["detector"][machine]
+    del settings["scorer"]["threshold"]
+    return settings

@@ -15,10 +15,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tao_anomaly.config import PipelineConfig
+from tao_anomaly.config import PipelineConfig, portable_settings
 from tao_anomaly.datasets.dataset import Clip
 from tao_anomaly.detection.detector import Detector
-from tao_anomaly.fit import fitted_with
 from tao_anomaly.media.clip_file import ClipInfo, StoreError
 from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.media.source import SourceError, open_source
@@ -110,7 +109,7 @@ class ClipExtractor:
 
 def perception_settings(config: PipelineConfig) -> dict[str, Any]:
     """Return the settings that features and tracks depend on; not those of the machine."""
-    settings = fitted_with(config)
+    settings = portable_settings(config)
     return {stage: settings[stage] for stage in ("detector", "tracker", "features")}
 
 

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from tao_anomaly.command_line import run
-from tao_anomaly.config import CalibrationConfig, PipelineConfig, setting
-from tao_anomaly.media.source import IMAGE_SUFFIXES, FrameSource, SourceError, open_source
+from tao_anomaly.config import CalibrationConfig, PipelineConfig, portable_settings, setting
+from tao_anomaly.media.source import FrameSource, SourceError, open_clips
 from tao_anomaly.model.artifact import ArtifactError, save_artifact
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.scoring.fitting import calibrate, describe
@@ -24,8 +22,6 @@ from tao_anomaly.scoring.normal_scores import ThresholdError
 from tao_anomaly.scoring.split import cut_long_clips, split_clips
 from tao_anomaly.structures import TrackFeatures
 from tao_anomaly.weights import WeightsError
-
-log = logging.getLogger(__name__)
 
 Clips = dict[str, list[TrackFeatures]]
 
@@ -42,27 +38,6 @@ class FitConfig:
     topic: str | None = setting(None, "image topic of a bag that has several")
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
-
-
-def open_clips(source: str, *, rate: float | None, topic: str | None) -> list[FrameSource]:
-    """Return the clips of a source: itself, or what a folder without images holds, sorted."""
-    path = Path(source).expanduser()
-    is_bag = (path / "metadata.yaml").is_file()
-    if (
-        not path.is_dir()
-        or is_bag
-        or any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
-    ):
-        return [open_source(source, rate=rate, topic=topic)]
-    clips: list[FrameSource] = []
-    for inner in sorted(p for p in path.iterdir() if not p.name.startswith(".")):
-        try:
-            clips.append(open_source(inner, rate=rate, topic=topic))
-        except SourceError as error:
-            log.warning("left out: %s", error)
-    if not clips:
-        raise SourceError(f"{path}: holds no image, video or bag; name a source of normal footage")
-    return clips
 
 
 def extract(clips: list[FrameSource], perception: Perception) -> Clips:
@@ -105,22 +80,13 @@ def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
         kind=KIND,
         feature_id=perception.feature_id,
         layout=perception.layout,
-        config={**model.config(), "fitted_with": fitted_with(config.pipeline)},
+        config={**model.config(), "fitted_with": portable_settings(config.pipeline)},
         tensors=model.tensors(),
         calibration=calibration,
     )
     print(describe(calibration))
     print(f"model {model_id} saved to {config.output}")
     return model_id
-
-
-def fitted_with(config: PipelineConfig) -> dict[str, Any]:
-    """Return the settings that a model's scores depend on, for its artifact; NaN becomes null."""
-    settings = asdict(config)
-    for machine in ("weights", "weights_sha256", "backend", "device", "threads"):
-        del settings["detector"][machine]
-    del settings["scorer"]["threshold"]
-    return settings
 
 
 def body(config: FitConfig) -> None:

@@ -17,9 +17,8 @@ from tao_anomaly.config import PipelineConfig, setting
 from tao_anomaly.datasets.dataset import TRAIN, Clip, Dataset, DatasetError, Labels
 from tao_anomaly.datasets.registry import DATASETS, load_dataset
 from tao_anomaly.extraction import ENGINES, extract_clips
-from tao_anomaly.fit import open_clips
 from tao_anomaly.media.clip_file import ClipInfo, StoreError
-from tao_anomaly.media.source import SourceError
+from tao_anomaly.media.source import SourceError, open_clips
 from tao_anomaly.weights import WeightsError
 from tao_anomaly.windows import FeatureMismatchError
 

@@ -66,6 +66,32 @@ def open_source(
     return VideoSource(path, rate=rate)
 
 
+def open_clips(
+    source: str | Path, *, rate: float | None = None, topic: str | None = None
+) -> list[FrameSource]:
+    """Open a source, or all sources that a folder without images holds, sorted.
+
+    What cannot be read there is left out with a warning. Raises SourceError where nothing remains.
+    """
+    path = Path(source).expanduser()
+    is_bag = (path / "metadata.yaml").is_file()
+    if (
+        not path.is_dir()
+        or is_bag
+        or any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
+    ):
+        return [open_source(source, rate=rate, topic=topic)]
+    clips: list[FrameSource] = []
+    for inner in sorted(p for p in path.iterdir() if not p.name.startswith(".")):
+        try:
+            clips.append(open_source(inner, rate=rate, topic=topic))
+        except SourceError as error:
+            log.warning("left out: %s", error)
+    if not clips:
+        raise SourceError(f"{path}: holds no image, video or bag; name a source of normal footage")
+    return clips
+
+
 def stamp_of(index: int, rate: float) -> int:
     """Return the nanosecond stamp of frame `index` at `rate` frames a second, from 0."""
     return round(index * NANOSECONDS / rate)
