@@ -1,10 +1,13 @@
 """Settings that only nodes have, and which settings each node takes.
 
-``python -m tao_anomaly.nodes.settings`` prints all of the graph's as a parameter file.
+``python -m tao_anomaly.nodes.settings`` prints all of the graph's as a parameter file, with
+``--table`` as the table of the README.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -28,7 +31,7 @@ class ImageSettings:
     image_transport: str = setting(
         "raw",
         "how images arrive: raw (sensor_msgs/Image) or compressed (sensor_msgs/CompressedImage on"
-        " <image topic>/compressed)",
+        " the image topic with /compressed added)",
         choices=("raw", "compressed"),
     )
 
@@ -128,5 +131,14 @@ def parameter_file() -> str:
     return "\n".join(lines) + "\n"
 
 
+def parameter_table() -> str:
+    """Return every parameter of the graph as a Markdown table."""
+    lines = ["| node | parameter | default | meaning |", "|---|---|---|---|"]
+    for node, name, default, description in graph_parameters():
+        value = json.dumps(default).replace("NaN", "nan")
+        lines.append(f"| {node} | `{name}` | `{value}` | {description} |")
+    return "\n".join(lines) + "\n"
+
+
 if __name__ == "__main__":
-    print(parameter_file(), end="")
+    print(parameter_table() if "--table" in sys.argv else parameter_file(), end="")
