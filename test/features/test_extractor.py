@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tao_anomaly.config import DetectorConfig, FeatureConfig
+from tao_anomaly.detection.detector import Detector, FeaturePyramid
+from tao_anomaly.features.extractor import FeatureExtractor
+from tao_anomaly.features.kinematics import KinematicsEstimator
+from tao_anomaly.structures import FeatureLayout, Tracks, TrackState
+
+SIZE = (240, 360)
+
+
+@pytest.fixture(scope="module")
+def seen(detector: Detector, ped2: Path) -> tuple[Tracks, FeaturePyramid]:
+    """Objects of a real image and its pyramid, and a box that leaves the image."""
+    found, pyramid = detector.detect(cv2.imread(str(ped2 / "Test/Test004/060.jpg")))
+    boxes = np.concatenate([found.boxes, np.array([[340, 200, 360, 240]], np.float32)])
+    count = len(boxes)
+    zeros = np.zeros(count, np.int64)
+    ids = tuple(f"0-{i}" for i in range(count))
+    scores = np.ones(count, np.float32)
+    return Tracks(ids, boxes, scores, zeros, zeros, zeros + int(TrackState.NEW)), pyramid
+
+
+def extractor(detector: Detector, **settings: int) -> FeatureExtractor:
+    return FeatureExtractor(detector=detector, config=FeatureConfig(**settings))
+
+
+def test_a_vector_is_gap_then_kinematics(
+    detector: Detector, seen: tuple[Tracks, FeaturePyramid]
+) -> None:
+    tracks, pyramid = seen
+    made = extractor(detector)
+    features = made.extract(tracks, pyramid, 0, SIZE)
+    assert made.layout == FeatureLayout(appearance=448, kinematics=7, grid=0)
+    assert features.shape == (len(tracks), 455)
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    kinematics = KinematicsEstimator(span=0.5).update(tracks, 0, SIZE)
+    np.testing.assert_array_equal(features[:, made.layout.kinematics_slice], kinematics)
+    np.testing.assert_array_equal(
+        features[:, made.layout.appearance_slice], made.appearance(tracks.boxes, pyramid)
+    )
+
+
+def test_gap_is_the_mean_of_the_map_under_the_box(
+    detector: Detector, seen: tuple[Tracks, FeaturePyramid]
+) -> None:
+    """A box on whole cells of the finest level, sampled densely, is the plain mean of its cells."""
+    _, pyramid = seen
+    # Input 448x640, content 427 rows from row 10: columns 160..320 and rows 80..240 of the input.
+    inputs = np.array([[160, 80, 320, 240]], np.float32)
+    box = pyramid.letterbox.to_source(inputs)
+    gap = extractor(detector, roi_bins=14, roi_samples=8).appearance(box, pyramid)[0, :64]
+    level = pyramid.maps[0]
+    inside = level[:, 10:30, 20:40].mean(dim=(1, 2)).numpy()
+    around = level[:, 9:31, 19:41].mean(dim=(1, 2)).numpy()
+    assert np.abs(gap - inside).max() < np.abs(around - inside).max() + 1e-3
+    assert np.corrcoef(gap, inside)[0, 1] > 0.999
+
+
+def test_levels_are_concatenated_finest_first(
+    detector: Detector, seen: tuple[Tracks, FeaturePyramid]
+) -> None:
+    tracks, pyramid = seen
+    flat = tuple(
+        torch.full_like(level, value) for level, value in zip(pyramid.maps, (1, 2, 3), strict=True)
+    )
+    gap = extractor(detector).appearance(tracks.boxes, replace(pyramid, maps=flat))
+    expected = np.repeat([1, 2, 3], [64, 128, 256])
+    np.testing.assert_allclose(gap, np.tile(expected, (len(tracks), 1)), rtol=1e-6)
+
+
+def test_the_mean_of_the_grid_is_the_gap(
+    detector: Detector, seen: tuple[Tracks, FeaturePyramid]
+) -> None:
+    tracks, pyramid = seen
+    made = extractor(detector, grid=7)
+    features = made.extract(tracks, pyramid, 0, SIZE)
+    assert features.shape == (len(tracks), made.layout.dim) == (len(tracks), 455 + 49 * 448)
+    cells = features[:, made.layout.grid_slice].reshape(len(tracks), 49, 448)
+    gap = features[:, made.layout.appearance_slice]
+    np.testing.assert_allclose(cells.mean(axis=1), gap, rtol=2**-10, atol=1e-4)  # half floats
+
+
+def test_grid_cells_go_row_by_row(detector: Detector, seen: tuple[Tracks, FeaturePyramid]) -> None:
+    _, pyramid = seen
+    rows = tuple(
+        torch.arange(level.shape[1], dtype=torch.float32)[None, :, None].expand_as(level).clone()
+        for level in pyramid.maps
+    )
+    made = extractor(detector, grid=3)
+    box = pyramid.letterbox.to_source(np.array([[160, 96, 352, 288]], np.float32))
+    cells = made.grid(box, replace(pyramid, maps=rows)).reshape(3, 3, 448)
+    np.testing.assert_allclose(cells[:, :, 0], [[15.5] * 3, [23.5] * 3, [31.5] * 3], atol=1e-3)
+
+
+def test_no_tracks_give_no_rows(detector: Detector, seen: tuple[Tracks, FeaturePyramid]) -> None:
+    _, pyramid = seen
+    for grid in (0, 3):
+        made = extractor(detector, grid=grid)
+        assert made.extract(Tracks.empty(), pyramid, 0, SIZE).shape == (0, made.layout.dim)
+
+
+def test_the_feature_id_tells_apart_whatever_changes_the_values(detector: Detector) -> None:
+    base = extractor(detector).feature_id
+    assert base == extractor(detector).feature_id
+    assert len(base) == 12
+    others = [
+        extractor(detector, grid=3).feature_id,
+        extractor(detector, roi_bins=5).feature_id,
+        extractor(detector, roi_samples=1).feature_id,
+        extractor(detector, velocity_span=1).feature_id,
+    ]
+    for changed in (DetectorConfig(input_size=320), DetectorConfig(confidence=0.2)):
+        same_weights = Detector(backend=detector.backend, config=changed)
+        others.append(extractor(same_weights).feature_id)
+    # The confidence decides which objects are found, not what their features are.
+    assert others.pop() == base
+    assert len({base, *others}) == 6
