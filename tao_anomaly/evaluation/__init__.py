@@ -1,0 +1,1 @@
+"""Benchmarking: datasets, features, baselines and metrics joined into one honest table."""

@@ -1,0 +1,184 @@
+"""What an evaluation reads: track features and all of the detector's boxes, of every frame.
+
+Both come from one pass over the images. Features lie in a feature store, the boxes beside them in
+``<store>/boxes/<dataset>/<clip>.npz``; what is there already is not made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tao_anomaly.config import PipelineConfig
+from tao_anomaly.datasets.dataset import TEST, Clip
+from tao_anomaly.detection.detector import Detector, FeaturePyramid
+from tao_anomaly.extraction import ClipExtractor, ClipTask, perception_settings
+from tao_anomaly.media.clip_file import StoreError
+from tao_anomaly.media.feature_store import FeatureStore
+from tao_anomaly.metrics.regions import RegionTracks
+from tao_anomaly.structures import Detections, FloatArray, ImageArray, IntArray, TrackFeatures
+from tao_anomaly.windows import FeatureMismatchError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrameBoxes:
+    """All boxes the detector found in a clip, tracked or not.
+
+    frames ``(N,)``: frame numbers. boxes ``(N, 4)`` in pixels of the source image.
+    """
+
+    frames: IntArray
+    boxes: FloatArray
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """What a method sees of a test clip; only the oracles look at `regions`.
+
+    frames ``(F,)``: number of each of `images`. all_boxes: of the detector, tracked or not. rate:
+    frames a second.
+    """
+
+    name: str
+    rate: float
+    frames: IntArray
+    images: Sequence[TrackFeatures]
+    class_names: Mapping[int, str]
+    all_boxes: FrameBoxes
+    regions: RegionTracks | None
+
+    @property
+    def object_frames(self) -> IntArray:
+        """``(N,)``: frame number of every tracked object, in order."""
+        return np.repeat(self.frames, [len(image.tracks) for image in self.images])
+
+
+class RecordingDetector(Detector):
+    """A detector that keeps the boxes of every image since `take`."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__(backend=detector.backend, config=detector.config)
+        self._found: list[FloatArray] = []
+
+    def detect(self, image: ImageArray) -> tuple[Detections, FeaturePyramid]:
+        """Return what the detector finds, and keep its boxes."""
+        detections, pyramid = super().detect(image)
+        self._found.append(detections.boxes)
+        return detections, pyramid
+
+    def take(self, frames: IntArray) -> FrameBoxes:
+        """Return the boxes kept, and forget them; frames ``(F,)``: numbers of those images."""
+        found, self._found = self._found, []
+        counts = np.array([len(boxes) for boxes in found], np.int64)
+        if len(counts) != len(frames):
+            raise StoreError(
+                f"got boxes of {len(counts)} images for {len(frames)} stored frames; delete the"
+                " clip from the store and extract it again"
+            )
+        boxes = np.concatenate([np.zeros((0, 4), np.float32), *found])
+        return FrameBoxes(np.repeat(frames, counts), boxes)
+
+
+class EvaluationStore:
+    """Features and boxes of one dataset's clips in a feature store."""
+
+    def __init__(self, folder: Path, *, dataset: str, config: PipelineConfig) -> None:
+        self.folder = folder
+        self.dataset = dataset
+        self.config = config
+        self.features = FeatureStore(folder)
+
+    def prepare(self, clips: Sequence[Clip], *, feature_id: str, precision: str) -> None:
+        """Extract the features of those clips that are missing, and the boxes of the test clips.
+
+        Raises FeatureMismatchError or StoreError where the store, or the detector, makes other
+        features than `feature_id`.
+        """
+        self.features.require(feature_id)
+        self.features.require_settings(perception_settings(self.config), precision)
+        held = set(self.features.clips())
+        pending = [clip for clip in clips if not self._complete(clip, held)]
+        log.info("%d clips stored before, %d to extract", len(clips) - len(pending), len(pending))
+        if not pending:
+            return
+        extractor = ClipExtractor(str(self.folder), self.config, precision)
+        made = extractor.perception().feature_id
+        if made != feature_id:
+            raise FeatureMismatchError(
+                f"got features {made} from this detector, expected {feature_id} as the model was"
+                " fitted on; use its detector weights and settings (pipeline.detector,"
+                " pipeline.features)"
+            )
+        extractor.detector = recorder = RecordingDetector(extractor.detector)
+        self.features.remove_unfinished()
+        with tqdm(total=sum(clip.frame_count for clip in pending), unit="frame") as bar:
+            for clip in pending:
+                bar.set_postfix_str(clip.name)
+                self._extract(clip, extractor, recorder, bar.update)
+        self.features = FeatureStore(self.folder)
+
+    def read(self, clip: Clip) -> ClipFeatures:
+        """Return what is held of a test clip; raises StoreError."""
+        name = self.name(clip.name)
+        entries = list(self.features.iterate(name))
+        info = self.features.infos[name]
+        return ClipFeatures(
+            name=clip.name,
+            rate=info.rate,
+            frames=np.array([frame for frame, _ in entries], np.int64),
+            images=[features for _, features in entries],
+            class_names=info.class_names,
+            all_boxes=self.boxes(clip.name),
+            regions=clip.regions,
+        )
+
+    def boxes(self, clip: str) -> FrameBoxes:
+        """Return all boxes of a test clip; raises StoreError."""
+        path = self._boxes_path(clip)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return FrameBoxes(file["frames"], file["boxes"])
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(
+                f"{path}: not readable ({error}); delete it to extract again"
+            ) from error
+
+    def name(self, clip: str) -> str:
+        """Return what the feature store calls a clip."""
+        return f"{self.dataset}/{clip}"
+
+    def _complete(self, clip: Clip, held: set[str]) -> bool:
+        has_boxes = clip.split != TEST or self._boxes_path(clip.name).is_file()
+        return self.name(clip.name) in held and has_boxes
+
+    def _extract(
+        self,
+        clip: Clip,
+        extractor: ClipExtractor,
+        recorder: RecordingDetector,
+        on_frame: Callable[[], object],
+    ) -> None:
+        result = extractor.extract(ClipTask.of(self.dataset, clip), on_frame)
+        if result.error:
+            raise StoreError(f"{result.name} could not be extracted: {result.error}")
+        found = recorder.take(FeatureStore(self.folder).frames(result.name))
+        if clip.split == TEST:
+            _save(self._boxes_path(clip.name), found)
+
+    def _boxes_path(self, clip: str) -> Path:
+        return self.folder / "boxes" / self.dataset / f"{clip}.npz"
+
+
+def _save(path: Path, found: FrameBoxes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    np.savez(unfinished, frames=found.frames, boxes=found.boxes)
+    os.replace(unfinished, path)

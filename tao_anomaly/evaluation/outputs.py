@@ -1,0 +1,52 @@
+"""The files of a finished evaluation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from tao_anomaly.datasets.dataset import Clip
+from tao_anomaly.datasets.ground_truth import write_region_tracks
+from tao_anomaly.evaluation.report import Evaluation, Report
+from tao_anomaly.evaluation.scored_clip import ScoredClip
+from tao_anomaly.metrics.text_formats import write_detections
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Write ``<name>.json`` and ``<name>.md``, each complete or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, text in ((".json", report.to_json()), (".md", report.to_markdown())):
+        unfinished = folder / f".{report.name}{suffix}.unfinished"
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(unfinished, folder / f"{report.name}{suffix}")
+
+
+def write_clips(folder: Path, clips: tuple[Clip, ...], scored: Mapping[str, ScoredClip]) -> None:
+    """Write detections and ground truth of all clips, in place of those of an earlier run."""
+    made = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(made, ignore_errors=True)
+    write_detections(made / "detections", {name: clip.detections for name, clip in scored.items()})
+    for clip in clips:
+        if clip.regions is not None:
+            write_region_tracks(made / "ground_truth" / f"{clip.name}.txt", clip.regions)
+    if folder.exists():
+        if not (folder / "detections").is_dir():
+            raise ValueError(f"{folder}: holds something else; choose another name or output")
+        shutil.rmtree(folder)
+    made.rename(folder)
+
+
+def summary(evaluation: Evaluation, output: Path) -> str:
+    """Return the main table, where the rest is, and how to check it from the files alone."""
+    report = evaluation.report
+    folder = output / report.name
+    lines = [report.main_table(), f"written: {folder}.md, {folder}.json and {folder}/"]
+    frames = report.metrics[report.rows[0].name]["frames"]
+    if frames == sum(clip.frame_count for clip in evaluation.clips):
+        lines.append(
+            "RBDC and TBDC from the files alone: python -m tao_anomaly.metrics.region_track"
+            f" {folder / 'ground_truth'} {folder / 'detections'} --num-frames {frames}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""Recorded anomaly scores: tao_anomaly_msgs/AnomalyArray messages of a rosbag, read without ROS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from tao_anomaly.media.source import SourceError
+from tao_anomaly.structures import NANOSECONDS, AnomalyState, FloatArray, IntArray
+
+MESSAGE = "tao_anomaly_msgs/msg/AnomalyArray"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+# Packages whose definitions a bag may lack, and where a checkout has them.
+_PACKAGES = {
+    "tao_anomaly_msgs": _REPOSITORY / "tao_anomaly_msgs" / "msg",
+    "vision_msgs": _REPOSITORY / "underlay" / "vision_msgs" / "msg",
+}
+
+
+@dataclass(frozen=True)
+class RecordedScores:
+    """One message.
+
+    stamp_ns: of the image. ids, boxes ``(N, 4)`` in pixels by their outer edges, scores ``(N,)``
+    (NaN: not scored), states ``(N,)``: AnomalyState.
+    """
+
+    stamp_ns: int
+    model_id: str
+    threshold: float
+    ids: tuple[str, ...]
+    boxes: FloatArray
+    scores: FloatArray
+    states: IntArray
+
+
+def message_types() -> Typestore:
+    """Return the messages of ROS 2 Jazzy and of this package, for bags that define none.
+
+    The definitions come from the checkout or, where the package is installed, from the share
+    folders of AMENT_PREFIX_PATH. Raises SourceError where they are in neither.
+    """
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for package, folder in _PACKAGES.items():
+        for path in _definitions(package, folder):
+            name = f"{package}/msg/{path.stem}"
+            if name not in store.types:
+                store.register(get_types_from_msg(path.read_text(encoding="utf-8"), name))
+    return store
+
+
+def read_anomalies(bag: Path, *, topic: str | None = None) -> Iterator[RecordedScores]:
+    """Yield every AnomalyArray of a bag (mcap or sqlite3) in recorded order.
+
+    topic: needed where several hold such messages. Raises SourceError naming the bag.
+    """
+    try:
+        with AnyReader([_bag_path(bag)], default_typestore=message_types()) as reader:
+            chosen = _choose(reader, bag, topic)
+            for connection, _, raw in reader.messages(connections=chosen):
+                yield _scores(reader.deserialize(raw, connection.msgtype))
+    except SourceError:
+        raise
+    except Exception as error:  # rosbags raises many kinds for a damaged file
+        raise SourceError(f"{bag}: not a readable rosbag ({error})") from error
+
+
+def _bag_path(bag: Path) -> Path:
+    """Return what rosbags opens: a folder with its metadata.yaml, or a file of its own."""
+    whole = bag.is_file() and (bag.parent / "metadata.yaml").exists()
+    return bag.parent if whole else bag
+
+
+def _definitions(package: str, folder: Path) -> list[Path]:
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    places = [folder, *(Path(p) / "share" / package / "msg" for p in prefixes if p)]
+    for place in places:
+        found = sorted(place.glob("*.msg"))
+        if found:
+            return found
+    listed = ", ".join(map(str, places))
+    raise SourceError(f"no message definitions of {package}; looked for {listed}")
+
+
+def _choose(reader: AnyReader, bag: Path, topic: str | None) -> list[Any]:
+    topics = sorted({c.topic for c in reader.connections if c.msgtype == MESSAGE})
+    chosen = topics if topic is None else [t for t in topics if t == topic]
+    if len(chosen) != 1:
+        raise SourceError(
+            f"{bag}: got topic {topic or '(none given)'}, expected one of its topics of"
+            f" {MESSAGE}: {', '.join(topics) or 'none'}; choose it with topic="
+        )
+    return [c for c in reader.connections if c.topic == chosen[0]]
+
+
+def _scores(message: Any) -> RecordedScores:
+    objects = message.objects
+    boxes = [
+        (
+            o.bbox.center.position.x - o.bbox.size_x / 2,
+            o.bbox.center.position.y - o.bbox.size_y / 2,
+            o.bbox.center.position.x + o.bbox.size_x / 2,
+            o.bbox.center.position.y + o.bbox.size_y / 2,
+        )
+        for o in objects
+    ]
+    stamp = message.header.stamp
+    return RecordedScores(
+        stamp_ns=stamp.sec * NANOSECONDS + stamp.nanosec,
+        model_id=message.model_id,
+        threshold=float(message.threshold),
+        ids=tuple(o.id for o in objects),
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=np.array([o.score for o in objects], np.float32),
+        states=np.array([AnomalyState(o.state) for o in objects], np.int64),
+    )
