@@ -37,6 +37,7 @@ setup(
         shared("launch", "*.launch.py"),
         shared("config", "*.xml"),
         shared("config/nodes", "*.yaml"),
+        shared("config/rviz", "*.rviz"),
     ],
     entry_points={
         "console_scripts": [

@@ -22,6 +22,9 @@ case ":$PATH:" in
   *":$_tao_root/.venv/bin:"*) ;;
   *) export PATH="$_tao_root/.venv/bin:$PATH" ;;
 esac
-: "${FASTRTPS_DEFAULT_PROFILES_FILE:=$_tao_root/config/fastdds_profile.xml}"
-export FASTRTPS_DEFAULT_PROFILES_FILE
+if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-}" ]; then
+  export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$_tao_root/config/fastdds_profile.xml}"
+fi
+: "${OMP_WAIT_POLICY:=PASSIVE}" # threads that wait sleep, and leave the processors to others
+export OMP_WAIT_POLICY
 unset _tao_root

@@ -118,10 +118,16 @@ def command(node: NodeProcess, options: argparse.Namespace) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment with the shipped Fast DDS profile, unless the user chose one."""
-    if any(name in os.environ for name in PROFILE_VARIABLES):
-        return dict(os.environ)
-    return {**os.environ, PROFILE_VARIABLES[0]: str(config_folder() / "fastdds_profile.xml")}
+    """Return the environment of the nodes; what the user has set stays.
+
+    Fast DDS gets the shipped profile. Waiting threads sleep: spinning ones would take the
+    processors from the other nodes.
+    """
+    chosen = {**os.environ}
+    chosen.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not any(name in chosen for name in PROFILE_VARIABLES):
+        chosen[PROFILE_VARIABLES[0]] = str(config_folder() / "fastdds_profile.xml")
+    return chosen
 
 
 def config_folder() -> Path:

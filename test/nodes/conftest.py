@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tao_anomaly.config import CalibrationConfig, PipelineConfig
+from tao_anomaly.detection.detector import Detector
+from tao_anomaly.fit import FitConfig, extract, fit
+from tao_anomaly.media.source import open_source
+from tao_anomaly.pipeline import Perception
+
+# Domains above 101 reach into the ports that the system gives away on Linux.
+_DOMAINS = itertools.cycle(range(1 + os.getpid() % 50, 101))
+
+
+@pytest.fixture(scope="session")
+def model(ped2: Path, detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A baseline fitted on a few real images, with a threshold low enough for events."""
+    folder = tmp_path_factory.mktemp("model") / "artifact"
+    clips = []
+    for clip in ("Train001", "Train005", "Train010"):
+        images = tmp_path_factory.mktemp(clip)
+        copy_images(ped2 / "Train" / clip, images, count=12)
+        clips.append(open_source(images))
+    perception = Perception.from_config(PipelineConfig(), detector=detector)
+    calibration = CalibrationConfig(rule="fixed", value=0.5)
+    config = FitConfig(source="test", output=str(folder), calibration=calibration)
+    fit(extract(clips, perception), perception, config)
+    return folder
+
+
+def copy_images(source: Path, target: Path, *, count: int) -> None:
+    """Put the first images of a folder into another."""
+    for image in sorted(source.iterdir())[:count]:
+        shutil.copy(image, target)
+
+
+@pytest.fixture
+def domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+    """A ROS domain of the test's own, on this machine only, for it and its processes."""
+    number = next(_DOMAINS)
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
+    return number
+
+
+class Process:
+    """A started program and what it prints."""
+
+    def __init__(self, module: str, *arguments: str, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as file:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def wait(self, timeout: float) -> int:
+        return self.child.wait(timeout)
+
+    def wait_for(self, text: str, timeout: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout
+        while text not in self.output:
+            assert self.child.poll() is None, f"ended with {self.child.poll()}:\n{self.output}"
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.output}"
+            time.sleep(0.05)
+
+    def interrupt(self) -> int:
+        self.child.send_signal(signal.SIGINT)
+        return self.child.wait(30)
+
+
+@pytest.fixture
+def start(domain: int, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Start a module of the package as a process; it is ended after the test."""
+    started: list[Process] = []
+
+    def start_module(module: str, *arguments: str) -> Process:
+        log = tmp_path / f"{len(started)}-{module}.log"
+        started.append(Process(module, *arguments, log=log))
+        return started[-1]
+
+    yield start_module
+    for process in started:
+        if process.child.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.interrupt()
+        if process.child.poll() is None:
+            process.child.kill()
+
+
+class Listener:
+    """A node in this process: collects whole messages and publishes them."""
+
+    def __init__(self, domain: int) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("listener", context=self.context)
+        self.received: dict[str, list[Any]] = {}
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        from rclpy.executors import ExternalShutdownException
+
+        with contextlib.suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def listen(self, kind: type, topic: str, **quality: Any) -> None:
+        from rclpy.qos import QoSProfile
+
+        messages = self.received.setdefault(topic, [])
+        profile = QoSProfile(depth=1000, **quality)
+        self.node.create_subscription(kind, topic, messages.append, profile)
+
+    def wait(self, condition: Callable[[], object], timeout: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            counts = {topic: len(messages) for topic, messages in self.received.items()}
+            assert time.monotonic() < deadline, f"timed out with {counts}"
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self.context.try_shutdown()
+        self._thread.join(10)
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def listener(domain: int) -> Iterator[Listener]:
+    node = Listener(domain)
+    yield node
+    node.close()

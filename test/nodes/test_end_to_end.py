@@ -1,0 +1,228 @@
+"""Real images through real processes over Fast DDS, against the pipeline in this process."""
+
+from __future__ import annotations
+
+import array
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("tao_anomaly_msgs.msg", reason="no messages: make setup, then make test")
+
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tao_anomaly_msgs.msg import AnomalyArray, AnomalyEvent, TrackFeatureArray
+from vision_msgs.msg import Detection2DArray
+
+from tao_anomaly.config import PipelineConfig
+from tao_anomaly.detection.detector import Detector
+from tao_anomaly.media.source import open_source
+from tao_anomaly.model.artifact import load_artifact
+from tao_anomaly.nodes import topics
+from tao_anomaly.nodes.conversions import (
+    features_from,
+    frame_from_image,
+    image_message,
+    scores_from,
+    to_nanoseconds,
+    to_time,
+)
+from tao_anomaly.pipeline import Pipeline, PipelineResult
+from tao_anomaly.structures import NANOSECONDS, EventPhase, Frame
+
+GRAPH = "tao_anomaly.nodes.graph"
+
+
+@pytest.fixture
+def run_graph(start, weights: Path, model: Path, tmp_path: Path) -> Callable[..., object]:
+    """Start the graph on a source with the real detector and the test's model."""
+    # As many threads as the detector in this process has: sums in the same order.
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("/**: {ros__parameters: {detector.threads: 2}}")
+
+    def run(source: Path, *arguments: str) -> object:
+        given = ("--model", str(model), "--detector-weights", str(weights))
+        files = ("--params-file", str(settings), "--source", str(source))
+        return start(GRAPH, *given, *files, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def ped2_clip(ped2: Path, tmp_path: Path) -> Path:
+    """The first 40 images of Test004, linked."""
+    clip = tmp_path / "Test004"
+    clip.mkdir()
+    for image in sorted((ped2 / "Test" / "Test004").glob("*.jpg"))[:40]:
+        (clip / image.name).symlink_to(image)
+    return clip
+
+
+@pytest.fixture
+def vtest_clip(shared: Path, tmp_path: Path) -> Path:
+    return cut(shared / "data" / "vtest.avi", tmp_path / "vtest", 30)
+
+
+def cut(video: Path, folder: Path, count: int) -> Path:
+    """Write the first images of a video into a folder, without loss."""
+    folder.mkdir()
+    for frame, _ in zip(open_source(video), range(count), strict=False):
+        cv2.imwrite(str(folder / f"{frame.index:04d}.png"), frame.image)
+    return folder
+
+
+def offline(
+    source: Path, headers: list[Header], detector: Detector, model: Path
+) -> list[PipelineResult]:
+    """Run the pipeline here on the same images with the stamps the nodes saw."""
+    pipeline = Pipeline.from_config(
+        PipelineConfig(), artifact=load_artifact(model), detector=detector
+    )
+    results = []
+    for frame, header in zip(open_source(source), headers, strict=True):
+        result = pipeline.process(Frame(frame.image, to_nanoseconds(header.stamp), frame.index))
+        assert result is not None
+        results.append(result)
+    return results
+
+
+def assert_same_results(
+    features: list[TrackFeatureArray], anomalies: list[AnomalyArray], expected: list[PipelineResult]
+) -> int:
+    """Compare what came over the wire with the results here; returns the number of scores."""
+    scored = 0
+    for feature_message, anomaly_message, result in zip(features, anomalies, expected, strict=True):
+        got, scores = features_from(feature_message), scores_from(anomaly_message)
+        assert got.tracks.ids == scores.tracks.ids == result.features.tracks.ids
+        assert (got.feature_id, got.epoch) == (result.features.feature_id, 0)
+        for tracks in (got.tracks, scores.tracks):
+            np.testing.assert_allclose(tracks.boxes, result.features.tracks.boxes, atol=1e-2)
+            np.testing.assert_array_equal(tracks.class_ids, result.features.tracks.class_ids)
+            np.testing.assert_array_equal(tracks.states, result.features.tracks.states)
+        np.testing.assert_allclose(got.features, result.features.features, rtol=1e-3, atol=1e-3)
+        np.testing.assert_array_equal(scores.states, result.scores.states)
+        np.testing.assert_allclose(scores.scores, result.scores.scores, atol=1e-4)
+        np.testing.assert_allclose(scores.terms, result.scores.terms, atol=1e-4)
+        assert scores.leading == result.scores.leading
+        scored += int(np.isfinite(scores.scores).sum())
+    return scored
+
+
+def listen(listener) -> tuple[list, list, list]:
+    listener.listen(Image, topics.IMAGE)
+    listener.listen(TrackFeatureArray, topics.FEATURES)
+    listener.listen(AnomalyArray, topics.ANOMALIES)
+    received = listener.received
+    return received[topics.IMAGE], received[topics.FEATURES], received[topics.ANOMALIES]
+
+
+def headers(messages: list) -> list[Header]:
+    return [message.header for message in messages]
+
+
+@pytest.mark.parametrize("clip", ["ped2_clip", "vtest_clip"])
+def test_separate_processes_give_what_the_pipeline_gives(
+    clip: str, request, run_graph, listener, detector: Detector, model: Path
+) -> None:
+    source: Path = request.getfixturevalue(clip)
+    count = len(list(source.iterdir()))
+    images, features, anomalies = listen(listener)
+    process = run_graph(source, "--lock-step")
+    assert process.wait(120) == 0, process.output
+    listener.wait(lambda: len(anomalies) == len(features) == len(images) == count)
+    assert headers(features) == headers(anomalies) == headers(images)
+    stamps = [to_nanoseconds(header.stamp) for header in headers(images)]
+    assert set(np.diff(stamps)) == {100_000_000}
+    expected = offline(source, headers(images), detector, model)
+    assert assert_same_results(features, anomalies, expected) > 20
+    assert f"{count} images published, {count} scored" in process.output
+
+
+def test_one_process_gives_the_same_on_the_same_topics(
+    ped2_clip: Path, run_graph, listener, detector: Detector, model: Path, tmp_path: Path
+) -> None:
+    images, features, anomalies = listen(listener)
+    listener.listen(Detection2DArray, topics.TRACKS)
+    listener.listen(AnomalyEvent, topics.EVENTS)
+    listener.listen(CameraInfo, topics.CAMERA_INFO)
+    video = tmp_path / "overlay.mp4"
+    process = run_graph(ped2_clip, "--lock-step", "--composed", "--record", str(video))
+    assert process.wait(120) == 0, process.output
+    listener.wait(lambda: len(anomalies) == len(features) == len(images) == 40)
+    assert headers(features) == headers(anomalies) == headers(images)
+    expected = offline(ped2_clip, headers(images), detector, model)
+    assert_same_results(features, anomalies, expected)
+    tracks = listener.received[topics.TRACKS]
+    assert [[d.id for d in message.detections] for message in tracks] == [
+        list(result.features.tracks.ids) for result in expected
+    ]
+    events = [event for result in expected for event in result.events]
+    assert [e.event_id for e in listener.received[topics.EVENTS]] == [e.event_id for e in events]
+    assert EventPhase.START in {event.phase for event in events}
+    info = listener.received[topics.CAMERA_INFO][0]
+    assert (info.header, info.width, info.height) == (images[0].header, 360, 240)
+    recorded = open_source(video)
+    assert (recorded.length, recorded.rate) == (40, pytest.approx(10.0))
+
+
+def test_bad_images_are_skipped_and_the_good_ones_between_are_answered(
+    start, listener, weights: Path, vtest_clip: Path
+) -> None:
+    listener.listen(TrackFeatureArray, topics.FEATURES)
+    received = listener.received[topics.FEATURES]
+    publisher = listener.node.create_publisher(Image, topics.IMAGE, 5)
+    process = start(
+        "tao_anomaly.nodes.detector_node", "--ros-args", "-p", f"detector.weights:={weights}"
+    )
+    process.wait_for("ready")
+    listener.wait(publisher.get_subscription_count)
+    listener.wait(lambda: listener.node.count_publishers(topics.FEATURES))
+    good = next(iter(open_source(vtest_clip))).image
+    bad = [
+        Image(encoding="bgr8"),
+        Image(height=1, width=1, step=14, encoding="16SC7", data=array.array("B", bytes(14))),
+        Image(height=480, width=640, step=1920, encoding="bgr8", data=array.array("B", b"few")),
+    ]
+    sent = []
+    for second, message in enumerate(bad, start=1):
+        message.header.stamp = to_time(second * NANOSECONDS)
+        publisher.publish(message)
+        time.sleep(0.3)  # or the good one would replace it before its turn
+        sent.append(Header(stamp=to_time(second * NANOSECONDS + 1), frame_id="test"))
+        publisher.publish(image_message(good, sent[-1]))
+        listener.wait(lambda: len(received) == len(sent))
+    assert headers(received) == sent
+    assert all(len(message.tracks) for message in received[1:])
+    assert "skipped, unreadable image (1 so far): got an empty image of 0x0" in process.output
+    assert process.interrupt() == 0
+
+
+def test_a_node_that_cannot_start_says_why_and_ends_the_graph(start, weights: Path) -> None:
+    process = start(GRAPH, "--model", "nowhere", "--detector-weights", str(weights))
+    assert process.wait(60) == 1
+    assert "error: nowhere/config.json: not found" in process.output
+    assert "scorer_node ended with status 1; the others are ended too" in process.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", ["Test004", "vtest"])
+def test_no_image_is_lost_at_5_hz(
+    clip: str, run_graph, listener, ped2: Path, shared: Path, tmp_path: Path
+) -> None:
+    source = ped2 / "Test" / "Test004"
+    if clip == "vtest":
+        source = cut(shared / "data" / "vtest.avi", tmp_path / "vtest", 100)
+    count = open_source(source).length
+    images, features, anomalies = listen(listener)
+    process = run_graph(source, "--publish-rate", "5")
+    assert process.wait(240) == 0, process.output
+    listener.wait(lambda: len(images) == count)
+    assert headers(features) == headers(images), process.output
+    assert headers(anomalies) == headers(images), process.output
+    picture = frame_from_image(images[0], 0).image
+    in_colour = bool((picture != picture[:, :, :1]).any())
+    assert in_colour == (clip == "vtest")

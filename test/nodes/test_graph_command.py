@@ -1,0 +1,115 @@
+"""What anomaly_graph starts, and that nothing it started outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tao_anomaly.nodes import graph
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)",
+]
+ENDS = [sys.executable, "-c", ""]
+FAILS = [sys.executable, "-c", "raise SystemExit(3)"]
+
+
+def modules(*arguments: str) -> list[str]:
+    return [node.module for node in graph.plan(graph.parse(arguments))]
+
+
+def test_each_stage_is_a_process_or_all_are_one() -> None:
+    assert modules() == ["detector_node", "track_buffer_node", "scorer_node"]
+    assert modules("--composed") == ["pipeline_node"]
+    assert modules("--composed", "--overlay") == ["pipeline_node", "overlay_node"]
+    assert modules("--record", "a.mp4", "--source", "b")[-2:] == [
+        "overlay_node",
+        "video_source_node",
+    ]
+
+
+def test_only_what_was_given_is_set() -> None:
+    options = graph.parse(
+        ["--model", "m", "--namespace", "/left/", "--image-topic", "camera/image"]
+    )
+    words = graph.command(graph.plan(options)[0], options)
+    assert words[:4] == [sys.executable, "-m", "tao_anomaly.nodes.detector_node", "--ros-args"]
+    assert words[4:] == [
+        *("--log-level", "info"),
+        *("-r", "__ns:=/left"),
+        *("-r", "image_raw:=camera/image"),
+        *("-p", 'model:="m"'),
+    ]
+
+
+def test_the_source_waits_for_all_stages() -> None:
+    separate, composed = (
+        graph.plan(graph.parse(["--source", "x", *more]))[-1].parameters["wait_for"]
+        for more in ([], ["--composed"])
+    )
+    assert separate == "image_raw detector/features track_buffer/windows scorer/anomalies"
+    assert composed == "image_raw scorer/anomalies"
+
+
+def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", *graph.PROFILE_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    assert Path(graph.environment()["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
+    assert graph.environment()["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "mine.xml")
+    assert graph.environment() == dict(os.environ)
+
+
+@pytest.mark.parametrize(
+    ("last", "status"), [(ENDS, 0), (FAILS, 3)], ids=["ends well", "ends badly"]
+)
+def test_the_end_of_the_source_ends_all(last: list[str], status: int) -> None:
+    started = time.monotonic()
+    assert graph.supervise([SLEEP, SLEEP, last], last_ends_all=True) == status
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(("first", "status"), [(ENDS, 1), (FAILS, 3)])
+def test_a_stage_that_ends_is_a_failure(first: list[str], status: int) -> None:
+    assert graph.supervise([first, SLEEP], last_ends_all=True) == status
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ending_the_command_ends_its_processes(tmp_path: Path, how: signal.Signals) -> None:
+    pids = tmp_path / "pids"
+    child = (
+        f"import os, time; open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(60)"
+    )
+    code = (
+        "import signal, sys; from tao_anomaly.nodes import graph;"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler);"
+        f"sys.exit(graph.supervise([[sys.executable, '-c', {child!r}]] * 2, last_ends_all=False))"
+    )
+    command = subprocess.Popen([sys.executable, "-c", code])
+    while not pids.exists() or len(pids.read_text().splitlines()) < 2:
+        time.sleep(0.05)
+    command.send_signal(how)
+    assert command.wait(20) == 0
+    for pid in pids.read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
+
+
+def test_a_process_that_ignores_ctrl_c_is_ended_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(graph, "GRACE", 0.5)
+    child = subprocess.Popen(STUBBORN)
+    time.sleep(0.5)
+    graph.end([child])
+    assert child.wait(1) == -signal.SIGTERM

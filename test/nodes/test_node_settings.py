@@ -1,0 +1,34 @@
+"""The shipped parameter file says what the dataclasses say."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tao_anomaly.config import PipelineConfig
+from tao_anomaly.nodes.settings import SETTINGS, parameter_file
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_parameter_file_is_the_one_made_from_the_dataclasses() -> None:
+    shipped = (ROOT / "config" / "nodes" / "anomaly.yaml").read_text()
+    assert shipped == parameter_file(), "run python -m tao_anomaly.nodes.settings again"
+
+
+def test_the_parameter_file_holds_every_setting_of_the_pipeline() -> None:
+    values = yaml.safe_load(parameter_file())["/**"]["ros__parameters"]
+    default = PipelineConfig()
+    for stage in fields(default):
+        config = getattr(default, stage.name)
+        for entry in fields(config):
+            value = getattr(config, entry.name)
+            assert values[f"{stage.name}.{entry.name}"] == pytest.approx(value, nan_ok=True)
+
+
+def test_every_node_is_listed_with_its_settings() -> None:
+    nodes = {path.stem for path in (ROOT / "tao_anomaly" / "nodes").glob("*_node.py")}
+    assert nodes - {"stage_node", "pipeline_node"} == set(SETTINGS)
