@@ -80,12 +80,14 @@ class TrackBuffer:
         if features.epoch != self._epoch:
             self._rings.clear()
         self._epoch, self._feature_id = features.epoch, features.feature_id
+        self._drop_old(features.stamp_ns)
         finite = np.asarray(np.isfinite(features.features).all(axis=1))
         due: list[int] = []
         for row, track_id in enumerate(features.tracks.ids):
             if finite[row] and self._push(track_id, features, row):
                 due.append(row)
-        self._evict(features.stamp_ns)
+        while len(self._rings) > self.config.max_tracks:
+            self._rings.popitem(last=False)
         return self._cut(features, due)
 
     def _push(self, track_id: str, features: TrackFeatures, row: int) -> bool:
@@ -100,12 +102,11 @@ class TrackBuffer:
             return ring.count == config.min_observations
         return (ring.count + _phase(track_id)) % config.hop == 0
 
-    def _evict(self, stamp_ns: int) -> None:
+    def _drop_old(self, stamp_ns: int) -> None:
         max_age_ns = self.config.max_age * NANOSECONDS
         while self._rings:
             oldest = next(iter(self._rings))
-            too_old = stamp_ns - self._rings[oldest].newest_ns > max_age_ns
-            if not too_old and len(self._rings) <= self.config.max_tracks:
+            if stamp_ns - self._rings[oldest].newest_ns <= max_age_ns:
                 return
             del self._rings[oldest]
 
