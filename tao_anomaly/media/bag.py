@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class BagSource:
         self.path = folder if path.suffix != ".bag" else path
         self.name = str(path)
         self.skipped = 0
-        with self._open() as reader:
+        with closing(self._open()) as reader:
             self.topic = _choose(reader, path, topic)
             found = [c for c in reader.connections if c.topic == self.topic]
             self.length: int | None = sum(c.msgcount for c in found)
@@ -50,8 +51,7 @@ class BagSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yield the images that decode; another keeps its index and is counted."""
         self.skipped = 0
-        reader = self._open()
-        try:
+        with closing(self._open()) as reader:
             wanted = [c for c in reader.connections if c.topic == self.topic]
             for index, (connection, _, raw) in enumerate(reader.messages(connections=wanted)):
                 message: Any = reader.deserialize(raw, connection.msgtype)
@@ -65,8 +65,6 @@ class BagSource:
                     continue
                 stamp = message.header.stamp
                 yield Frame(image, stamp.sec * NANOSECONDS + stamp.nanosec, index)
-        finally:
-            reader.close()
 
 
 def _choose(reader: AnyReader, path: Path, topic: str | None) -> str:
