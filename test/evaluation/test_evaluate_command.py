@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tao_anomaly.evaluation.command import main
 from tao_anomaly.metrics import region_track
 
