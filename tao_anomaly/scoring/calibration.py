@@ -38,10 +38,13 @@ class Calibration:
                     f"key {name!r} has {len(values)} values, expected {len(self.term_names)}"
                 )
             object.__setattr__(self, name, values)
-        if not all(value > 0 for value in self.scale):
-            raise ValueError(f"key 'scale' is {self.scale}, expected values above 0")
-        if not self.cap > 0:
-            raise ValueError(f"key 'cap' is {self.cap}, expected a value above 0")
+        _expect(np.isfinite(self.mean).all(), "mean", self.mean, "finite values")
+        scales = np.isfinite(self.scale).all() and min(self.scale, default=1) > 0
+        _expect(scales, "scale", self.scale, "finite values above 0")
+        weights = np.isfinite(self.weights).all() and min(self.weights, default=0) >= 0
+        rule = "finite values of at least 0, not all 0"
+        _expect(weights and sum(self.weights) > 0, "weights", self.weights, rule)
+        _expect(self.cap > 0, "cap", self.cap, "a value above 0")
 
     @staticmethod
     def fit(
@@ -76,6 +79,11 @@ class Calibration:
         """Return what each term adds to the score, ``(N, K)``; their sum is the score."""
         weights = _row(self.weights) / sum(self.weights)
         return (standardised * weights).astype(np.float32)
+
+
+def _expect(holds: bool | np.bool_, key: str, got: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"key {key!r} is {got}, expected {expected}")
 
 
 def _row(values: tuple[float, ...]) -> NDArray[np.float64]:

@@ -31,8 +31,8 @@ class _Episode:
 class EventDetector:
     """Debounces the states of each track into START and END.
 
-    An event starts when its object was ANOMALOUS for `event_start` seconds and ends when it was
-    not, or was gone, for `event_end` seconds, or when a new epoch began.
+    An event starts when its object was ANOMALOUS in all its images of `event_start` seconds and
+    ends when it was in none, or was gone, for `event_end` seconds, or when a new epoch began.
     """
 
     def __init__(self, config: ScorerConfig) -> None:
@@ -47,14 +47,19 @@ class EventDetector:
         self._epoch = None
 
     def update(self, scores: AnomalyScores) -> list[AnomalyEvent]:
-        """Return the events that start or end with this image, in order of their tracks."""
+        """Return the events that start with this image in order of its tracks, then those that end.
+
+        Those that a new epoch ends come first.
+        """
         changed = scores.epoch != self._epoch and self._epoch is not None
         self._epoch = scores.epoch
-        events = self._close(scores, at_once=changed)
+        events = self._close(list(self._episodes), scores) if changed else []
         for row, track_id in enumerate(scores.tracks.ids):
             if scores.states[row] == AnomalyState.ANOMALOUS:
                 events += self._extend(track_id, row, scores)
-        return events
+            elif track_id in self._episodes and not self._episodes[track_id].number:
+                del self._episodes[track_id]
+        return events + self._close(self._over(scores.stamp_ns), scores)
 
     def _extend(self, track_id: str, row: int, scores: AnomalyScores) -> list[AnomalyEvent]:
         score, box = float(scores.scores[row]), scores.tracks.boxes[row]
@@ -73,14 +78,15 @@ class EventDetector:
         episode.number = self._count
         return [_event(EventPhase.START, track_id, episode, scores)]
 
-    def _close(self, scores: AnomalyScores, *, at_once: bool) -> list[AnomalyEvent]:
-        pause_ns = self.config.event_end * NANOSECONDS
-        over = [
-            track_id
-            for track_id, episode in self._episodes.items()
-            if at_once or scores.stamp_ns - episode.last_ns >= pause_ns
+    def _over(self, stamp_ns: int) -> list[str]:
+        """Return the tracks whose pause is long enough; this image's anomalous ones have none."""
+        pause_ns = max(1, round(self.config.event_end * NANOSECONDS))
+        return [
+            i for i, episode in self._episodes.items() if stamp_ns - episode.last_ns >= pause_ns
         ]
-        ended = [(track_id, self._episodes.pop(track_id)) for track_id in over]
+
+    def _close(self, track_ids: list[str], scores: AnomalyScores) -> list[AnomalyEvent]:
+        ended = [(track_id, self._episodes.pop(track_id)) for track_id in track_ids]
         return [
             _event(EventPhase.END, track_id, episode, scores)
             for track_id, episode in ended

@@ -54,6 +54,11 @@ class Scorer:
         config: ScorerConfig,
         model_id: str = "",
     ) -> None:
+        if tuple(model.term_names) != calibration.term_names:
+            raise ValueError(
+                f"got a calibration of terms {', '.join(calibration.term_names)}, expected"
+                f" {', '.join(model.term_names)}; fit the model again"
+            )
         self.model = model
         self.calibration = calibration
         self.feature_id = feature_id
