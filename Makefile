@@ -1,5 +1,5 @@
 # make setup   .venv and the message packages
-# make demo    the ROS graph on a video: make demo VIDEO=... WEIGHTS=...
+# make demo    the ROS 2 graph on a video: make demo VIDEO=... NORMAL=... WEIGHTS=...
 # make test    the whole test suite
 # Each does what is missing and no more; each can be run again at any time.
 
@@ -37,7 +37,8 @@ $(BUILT): $(STAMPS)/packages $(MESSAGES)
 	@touch $@
 
 demo: setup
-	@source underlay/env.sh && ./demo.sh "$(VIDEO)" "$(WEIGHTS)"
+	@source underlay/env.sh && python -m tao_anomaly.nodes.demo --video "$(VIDEO)" \
+	    --normal "$(NORMAL)" --weights "$(WEIGHTS)"
 
 test: setup
 	@echo "test: pytest $(PYTEST_ARGS)"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -34,21 +35,25 @@ class FitConfig:
         "", "normal footage: a video, an image folder, a bag, or a folder of such clips"
     )
     output: str = setting("", "folder of the artifact")
+    limit: int = setting(0, "most images read of each clip; 0: all", minimum=0)
     rate: float | None = setting(None, "frames a second of image folders")
     topic: str | None = setting(None, "image topic of a bag that has several")
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
 
-def extract(clips: list[FrameSource], perception: Perception) -> Clips:
-    """Return the tracked objects of every image of every clip, with a progress bar."""
-    total = sum(clip.length or 0 for clip in clips)
+def extract(clips: list[FrameSource], perception: Perception, *, limit: int = 0) -> Clips:
+    """Return the tracked objects of every image of every clip, with a progress bar.
+
+    limit: most images read of each clip; 0: all.
+    """
+    total = sum(min(filter(None, (clip.length, limit)), default=0) for clip in clips)
     found: Clips = {}
     with tqdm(total=total or None, unit="img", desc="normal footage") as bar:
         for clip in clips:
             perception.reset()
             images = found.setdefault(clip.name, [])
-            for frame in clip:
+            for frame in islice(clip, limit or None):
                 features = perception.process(frame)
                 if features is not None:
                     images.append(features)
@@ -95,7 +100,7 @@ def body(config: FitConfig) -> None:
         raise SourceError("give source=<normal footage> and output=<folder of the artifact>")
     perception = Perception.from_config(config.pipeline)
     clips = open_clips(config.source, rate=config.rate, topic=config.topic)
-    fit(extract(clips, perception), perception, config)
+    fit(extract(clips, perception, limit=config.limit), perception, config)
 
 
 def main() -> int:

@@ -176,13 +176,17 @@ def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
             time.sleep(0.05)
 
 
-def main() -> int:
-    """Run the command line."""
-    options = parse()
+def run(options: argparse.Namespace) -> int:
+    """Start the nodes and wait for their end; returns the exit status."""
     # Ending this process in the usual way must end the nodes too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     commands = [command(node, options) for node in plan(options)]
     return supervise(commands, last_ends_all=bool(options.source))
+
+
+def main() -> int:
+    """Run the command line."""
+    return run(parse())
 
 
 if __name__ == "__main__":
