@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
+from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.typesys import Stores, get_typestore
 
 from tao_anomaly.media.image_encoding import ImageError, decode_compressed, decode_raw
@@ -23,7 +23,10 @@ _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
 
 class BagSource:
-    """One image topic of a bag, in recorded order, stamped by the messages' headers."""
+    """One image topic of a bag, in recorded order, stamped by the messages' headers.
+
+    A header without a stamp stands for the time of its recording.
+    """
 
     def __init__(self, path: Path, *, topic: str | None = None) -> None:
         # A rosbag2 file without its metadata.yaml is read as it is; with it, as a folder.
@@ -50,21 +53,32 @@ class BagSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the images that decode; another keeps its index and is counted."""
-        self.skipped = 0
+        self.skipped = read = 0
         with closing(self._open()) as reader:
-            wanted = [c for c in reader.connections if c.topic == self.topic]
-            for index, (connection, _, raw) in enumerate(reader.messages(connections=wanted)):
-                message: Any = reader.deserialize(raw, connection.msgtype)
+            for connection, recorded_ns, raw in self._messages(reader):
+                read += 1
                 try:
+                    message: Any = reader.deserialize(raw, connection.msgtype)
                     image = _decode(message, connection.msgtype)
-                except ImageError as error:
+                except (AnyReaderError, ImageError) as error:
                     self.skipped += 1
-                    log.warning(
-                        "%s: message %d of %s skipped: %s", self.path, index, self.topic, error
-                    )
+                    log.warning("%s: message %d skipped: %s", self.name, read - 1, error)
                     continue
                 stamp = message.header.stamp
-                yield Frame(image, stamp.sec * NANOSECONDS + stamp.nanosec, index)
+                stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
+                yield Frame(image, stamp_ns or recorded_ns, read - 1)
+        lost = max(0, (self.length or read) - read)
+        if lost:
+            log.warning("%s: the last %d messages cannot be read", self.name, lost)
+        self.skipped += lost
+
+    def _messages(self, reader: AnyReader) -> Iterator[tuple[Any, int, bytes]]:
+        """Yield the topic's messages up to where the file is damaged, if it is."""
+        wanted = [c for c in reader.connections if c.topic == self.topic]
+        try:
+            yield from reader.messages(connections=wanted)
+        except Exception as error:  # of the storage library: apsw, lz4, zstandard, struct...
+            log.warning("%s: damaged: %s", self.name, error)
 
 
 def _choose(reader: AnyReader, path: Path, topic: str | None) -> str:

@@ -46,7 +46,8 @@ def decode_raw(
     """Return a ``(H, W, 3)`` uint8 BGR image of a raw buffer, a view of it for bgr8.
 
     step: bytes a row, padding included. Raises ImageError for an empty image, an unknown encoding,
-    a row shorter than its pixels or a buffer shorter than its rows.
+    an odd width of an encoding by pairs, a row shorter than its pixels or a buffer shorter than its
+    rows.
     """
     if height <= 0 or width <= 0:
         raise ImageError(f"got an empty image of {width}x{height}, expected at least 1x1 pixels")
@@ -56,6 +57,8 @@ def decode_raw(
             f"got image encoding {encoding!r}, expected one of {known}; convert it upstream"
         )
     channels, kind, conversion = _ENCODINGS[encoding]
+    if channels == 2 and width % 2:
+        raise ImageError(f"got {encoding} of width {width}, expected an even one; it pairs pixels")
     dtype = np.dtype((">" if is_bigendian else "<") + kind)
     row = width * channels * dtype.itemsize
     if step < row:
@@ -80,7 +83,10 @@ def decode_raw(
 def decode_compressed(data: bytes | memoryview | np.ndarray) -> ImageArray:
     """Return the BGR image of a JPEG, PNG or other buffer OpenCV reads; raises ImageError."""
     buffer = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
+    try:
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    except cv2.error:  # no bytes, or a header that asks for more memory than OpenCV allows
+        image = None
     if image is None:
         raise ImageError(f"got {len(buffer)} bytes that are no complete JPEG or PNG image")
     return np.asarray(image, np.uint8)

@@ -54,11 +54,13 @@ class ScoreTableWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._flush()
-        self._writer.close()
-        if kind is None:
-            self._part.replace(self.path)
-        else:
+        try:
+            if kind is None:
+                self._flush()
+            self._writer.close()
+            if kind is None:
+                self._part.replace(self.path)
+        finally:
             self._part.unlink(missing_ok=True)
 
     def write(self, frame: int, scores: AnomalyScores) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from tao_anomaly.media.image_encoding import ImageError, decode_compressed
 from tao_anomaly.structures import NANOSECONDS, Frame
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def open_source(
     if rate is not None and not rate > 0:
         raise SourceError(f"got rate {rate}, expected frames a second above 0")
     text = str(source)
-    if text.isdigit():
+    if text.isdecimal():
         return CameraSource(int(text))
     path = Path(text).expanduser()
     if not path.exists():
@@ -121,12 +122,14 @@ class ImageFolderSource:
         """Yield the readable images; an unreadable one keeps its index and is counted."""
         self.skipped = 0
         for index, path in enumerate(self.paths):
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
+            try:
+                # Not cv2.imread, which fills what is missing of a truncated JPEG with grey.
+                image = decode_compressed(path.read_bytes())
+            except (OSError, ImageError) as error:
                 self.skipped += 1
-                log.warning("%s: not a readable image, skipped", path)
+                log.warning("%s: skipped: %s", path, error)
                 continue
-            yield Frame(np.asarray(image, np.uint8), stamp_of(index, self.rate), index)
+            yield Frame(image, stamp_of(index, self.rate), index)
 
 
 class VideoSource:
@@ -198,6 +201,6 @@ class CameraSource:
             index += 1
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(p), "") if p.isdigit() else (0, 0, p) for p in parts]
+def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    parts = re.split(r"([0-9]+)", path.name)
+    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts], path.name

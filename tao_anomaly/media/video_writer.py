@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from tao_anomaly.structures import ImageArray
 
@@ -12,7 +13,8 @@ from tao_anomaly.structures import ImageArray
 class VideoWriter:
     """An .mp4 whose size is that of its first image; it appears under its name when closed.
 
-    Use it as a context manager: after an exception nothing is left behind.
+    Images of another size are scaled to it. Use it as a context manager: after an exception nothing
+    is left behind.
     """
 
     def __init__(self, path: Path, *, rate: float) -> None:
@@ -20,6 +22,7 @@ class VideoWriter:
         self._part = path.with_name(f".part-{path.name}")
         self._rate = rate
         self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
 
     def __enter__(self) -> VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,9 +40,11 @@ class VideoWriter:
     def write(self, image: ImageArray) -> None:
         """Add a ``(H, W, 3)`` BGR image; raises OSError where no encoder works."""
         if self._writer is None:
-            size = image.shape[1], image.shape[0]
+            self._size = image.shape[1], image.shape[0]
             codec = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._part), codec, self._rate, size)
+            self._writer = cv2.VideoWriter(str(self._part), codec, self._rate, self._size)
             if not self._writer.isOpened():
                 raise OSError(f"{self.path}: OpenCV has no mp4v encoder here; use video=false")
+        if (image.shape[1], image.shape[0]) != self._size:  # OpenCV would drop it, silently
+            image = np.asarray(cv2.resize(image, self._size), np.uint8)
         self._writer.write(image)
