@@ -62,9 +62,16 @@ def evaluate(config: EvaluateConfig, *, published: Path, command: str) -> Evalua
     folder = _store_folder(config, artifact)
     cache = folder / "labels" / config.dataset if folder else None
     dataset = load_dataset(config.dataset, config.dataset_root, cache=cache)
-    published_rows = read_published(published, dataset.name)
     test = dataset.split(TEST)[: config.limit or None]
-    card = data_card(dataset, test, complete=len(test) == len(dataset.split(TEST)))
+    if all(clip.labels is None for clip in test):
+        raise ValueError(
+            f"{dataset.name}: no test clip has labels, so nothing can be measured; label some, or"
+            " score footage with python -m tao_anomaly.infer"
+        )
+    complete = len(test) == len(dataset.split(TEST))
+    # Read in any case, so that a wrong entry shows before the work; a part compares with nothing.
+    published_rows = read_published(published, dataset.name)[: None if complete else 0]
+    card = data_card(dataset, test, complete=complete)
     store = None
     if folder is not None:
         store, facts = _prepare(config, folder, dataset, test, artifact)

@@ -129,3 +129,28 @@ def test_bags_are_evaluated_frame_by_frame_and_reproducibly(
     assert rows["oracle, all boxes"]["rbdc"] == 1.0  # the detector sees the bicycle
     assert rows["oracle, all boxes"]["regions"] == 3 * FRAMES
     assert "nearest neighbours" not in rows
+
+
+def test_a_detector_that_makes_other_features_is_refused_before_the_work(
+    footage: Path,
+    model: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status = run(
+        monkeypatch,
+        "dataset=custom",
+        f"root={footage / 'bags.yaml'}",
+        f"model={model}",
+        f"output={tmp_path}",
+        f"store={tmp_path / 'store'}",
+        f"pipeline.detector.weights={weights}",
+        "pipeline.detector.input_size=160",
+    )
+    assert status == 1
+    assert "as the model was fitted on; use its detector weights and settings" in (
+        capsys.readouterr().err
+    )
+    assert not list((tmp_path / "store").rglob("*.parquet"))

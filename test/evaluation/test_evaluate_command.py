@@ -271,6 +271,31 @@ def test_wrong_words_are_explained(run, changes: tuple[str, ...], problem: str) 
     assert problem in err
 
 
+def test_a_dataset_without_labels_is_refused(run, bench, tmp_path: Path) -> None:
+    data = bench.root.parent
+    (tmp_path / "bare.yaml").write_text(f"rate: 10\ntest: [{data / 'ride'}, {data / 'walk'}]\n")
+    root = f"root={tmp_path / 'bare.yaml'}"
+    status, _, err = run("dataset=custom", root, f"model={bench.model}", f"output={tmp_path}")
+    assert status == 1
+    assert "bare: no test clip has labels" in err
+
+
+def test_regions_without_masks_leave_the_pixel_metrics_open(run, bench, tmp_path: Path) -> None:
+    (tmp_path / "ride.txt").write_text("".join(f"1,{i},10,5,19,14\n" for i in range(4, 8)))
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "ride.txt").write_text("5,10,5,19,14,1\n")
+    (tmp_path / "boxes.yaml").write_text(
+        f"rate: 10\ntest: [{{source: {bench.root.parent / 'ride'}, tracks: ride.txt}}]\n"
+    )
+    words = ("dataset=custom", f"root={tmp_path / 'boxes.yaml'}", f"output={tmp_path}")
+    status, _, err = run(*words, f"detections={tmp_path / 'given'}", "name=boxes")
+    assert status == 0, err
+    found = rows_of(tmp_path, "boxes")["given"]
+    assert (found["rbdc"], found["tbdc"]) == (0.25, 1.0)
+    assert found["pixel"] is None
+    assert "No row has one." in (tmp_path / "boxes.md").read_text("utf-8")
+
+
 def test_features_of_another_detector_are_refused(run, words, bench, tmp_path: Path) -> None:
     other = tmp_path / "model"
     shutil.copytree(bench.model, other)
