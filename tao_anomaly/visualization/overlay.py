@@ -18,7 +18,7 @@ STATE_COLOURS = {
 }
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TEXT = (255, 255, 255)
-_SMALLEST_SIDE = 640  # smaller images are enlarged to this width, or text covers the objects
+_WIDTH = 640  # small images are enlarged to about this width, or text covers the objects
 
 
 def draw_overlay(
@@ -26,9 +26,10 @@ def draw_overlay(
 ) -> ImageArray:
     """Return a new ``(H, W, 3)`` BGR image with a box, an id and a score for each object.
 
-    Images narrower than 640 px are enlarged by a whole factor. Anomalous objects are drawn last.
+    A small image is enlarged by the whole factor that brings its width nearest to 640 px. Anomalous
+    objects are drawn last.
     """
-    factor = max(1, round(_SMALLEST_SIDE / image.shape[1]))
+    factor = max(1, round(_WIDTH / image.shape[1]))
     canvas = (
         cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
         if factor > 1
