@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from tao_anomaly.detection.ultralytics_adapter import import_ultralytics
 from tao_anomaly.evaluation.command import main
 from tao_anomaly.metrics import region_track
 
@@ -269,6 +271,31 @@ def test_wrong_words_are_explained(run, changes: tuple[str, ...], problem: str) 
     status, _, err = run(*changes)
     assert status in (1, 2)
     assert problem in err
+
+
+def test_pixel_maps_of_a_segmenting_detector(run, words, bench, tmp_path: Path) -> None:
+    # Randomly initialised weights in the format of a checkpoint: the way there, not the quality.
+    ultralytics = import_ultralytics()
+    torch.manual_seed(0)
+    network = ultralytics.nn.tasks.SegmentationModel("yolov8n-seg.yaml", verbose=False)
+    network.names = {i: str(i) for i in range(80)}
+    torch.save({"model": network.half()}, tmp_path / "yolov8n-seg.pt")
+    status, _, err = run(
+        *words,
+        f"model={bench.model}",
+        f"output={tmp_path}",
+        "name=drawn",
+        "pixels=instance",
+        f"mask_weights={tmp_path / 'yolov8n-seg.pt'}",
+        "pipeline.detector.threads=1",
+        "limit=1",
+    )
+    assert status == 0, err
+    rows = rows_of(tmp_path, "drawn")
+    own = rows["nearest_neighbours (this model)"]["pixel"]
+    assert own["drawn_as"] == "instance masks"
+    assert rows["class rule"]["pixel"]["drawn_as"] == "whole boxes"
+    assert own["frames"] == rows["class rule"]["pixel"]["frames"] == 10
 
 
 def test_a_dataset_without_labels_is_refused(run, bench, tmp_path: Path) -> None:
