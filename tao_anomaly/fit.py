@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tao_anomaly.command_line import run
 from tao_anomaly.config import CalibrationConfig, PipelineConfig, portable_settings, setting
 from tao_anomaly.media.source import FrameSource, SourceError, open_clips
-from tao_anomaly.model.artifact import ArtifactError, save_artifact
+from tao_anomaly.model.artifact import ArtifactError, check_target, save_artifact
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.scoring.fitting import calibrate, describe
 from tao_anomaly.scoring.nearest_neighbours import KIND, WEIGHTS, NearestNeighbours
@@ -98,6 +98,7 @@ def body(config: FitConfig) -> None:
     """Run the command."""
     if not config.source or not config.output:
         raise SourceError("give source=<normal footage> and output=<folder of the artifact>")
+    check_target(Path(config.output).expanduser())
     perception = Perception.from_config(config.pipeline)
     clips = open_clips(config.source, rate=config.rate, topic=config.topic)
     fit(extract(clips, perception, limit=config.limit), perception, config)
@@ -105,7 +106,7 @@ def body(config: FitConfig) -> None:
 
 def main() -> int:
     """Run the command line."""
-    errors = (SourceError, WeightsError, ArtifactError, ThresholdError, ValueError)
+    errors = (SourceError, WeightsError, ArtifactError, ThresholdError, ValueError, OSError)
     return run(FitConfig, body, description=__doc__, errors=errors)
 
 

@@ -68,6 +68,17 @@ class Artifact:
         return value
 
 
+def check_target(folder: Path) -> None:
+    """Raise ArtifactError where a model may not be saved: in a folder of other things, or a file.
+
+    Call it before a long fit.
+    """
+    if not folder.exists() or (folder / CONFIG).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise ArtifactError(f"{folder}: holds something else; name a new folder for the model")
+
+
 def save_artifact(
     folder: Path,
     *,
@@ -82,7 +93,7 @@ def save_artifact(
 
     An artifact that is there already is replaced; another folder is refused with ArtifactError.
     """
-    _refuse_other(folder)
+    check_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -207,11 +218,6 @@ def _write(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_bytes(content)
     part.replace(path)
-
-
-def _refuse_other(folder: Path) -> None:
-    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
-        raise ArtifactError(f"{folder}: holds something else; name a new folder for the model")
 
 
 def _replace_folder(made: Path, folder: Path) -> None:
