@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from tao_anomaly.config import validate
 
@@ -35,11 +36,11 @@ def run(
         return 0
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
-        merged = OmegaConf.merge(_unlocked(schema), OmegaConf.from_cli(words))
-        config: Any = OmegaConf.to_object(merged)
+        config = _parse(schema, words)
         validate(config)
     except (OmegaConfBaseException, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        key = getattr(error, "full_key", None)
+        reason = (f"{key}: " if key else "") + str(error).splitlines()[0]
         print(f"error: {reason}; --help lists the settings", file=sys.stderr)
         return 2
     try:
@@ -50,6 +51,34 @@ def run(
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _parse(schema: type[Any], words: Sequence[str]) -> Any:
+    """Return the dataclass that ``key=value`` words make of the defaults.
+
+    Text is taken as it stands; other values are YAML.
+    """
+    config = _unlocked(schema)
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ValueError(f"got {word!r}, expected key=value")
+        kind = _kind(schema, key)
+        if kind is str or (kind == str | None and text != "null"):
+            OmegaConf.update(config, key, text)
+            continue
+        try:
+            config.merge_with_dotlist([word])
+        except YAMLError as error:
+            raise ValueError(f"{key}: got {text!r}, expected a YAML value") from error
+    return OmegaConf.to_object(config)
+
+
+def _kind(schema: Any, key: str) -> Any:
+    """Return the annotation of a setting, None where there is no such setting."""
+    for name in key.split("."):
+        schema = get_type_hints(schema).get(name) if is_dataclass(schema) else None
+    return schema
 
 
 def _unlocked(schema: type[Any]) -> DictConfig:
