@@ -45,7 +45,7 @@ def load_checkpoint(accelerator: Accelerator, folder: Path, *, settings: dict[st
     if not found:
         return 0
     before = flat(json.loads((found[-1] / _SETTINGS).read_text()))
-    settings = flat(settings)
+    settings = flat(json.loads(json.dumps(settings)))  # as it was stored: lists, no tuples
     for key in sorted(set(before) | set(settings)):
         if before.get(key) != settings.get(key):
             raise ResumeError(

@@ -8,15 +8,20 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from tao_anomaly.model.masking import APPEARANCE, MOTION_CUE, Masks, partition_masks
+from tao_anomaly.model.interpolation import (
+    last_visible,
+    linear_interpolation,
+    visible_mean,
+)
+from tao_anomaly.model.masking import partition_masks
 from tao_anomaly.model.temporal_mae import WindowTensors
 from tao_anomaly.model.window_model import MIN_STEPS, TemporalMaeModel
 from tao_anomaly.structures import FloatArray, IntArray
 from training.diagnostics import spreads
-from training.trivial_predictors import PREDICTORS
 from training.window_table import WindowTable
 
 Errors = dict[str, dict[str, float]]
+_Sums = defaultdict[str, defaultdict[str, list[FloatArray]]]
 MAE = "temporal MAE"
 _CHUNK = 256  # windows in one forward pass
 
@@ -34,9 +39,7 @@ def compare_predictors(model: TemporalMaeModel, table: WindowTable, count: int) 
     Kinds are "steps hidden" (the time passes of the scorer) and "cue hidden" (its cue passes, where
     the trivial predictors know nothing of the hidden cue and say the mean of all data).
     """
-    sums: defaultdict[str, defaultdict[str, list[FloatArray]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
+    sums: _Sums = defaultdict(lambda: defaultdict(list))
     for rows in _chunks(drawn_windows(table, count)):
         _collect(model, model.preparation.tensors(*table.arrays(rows)), sums)
     return {
@@ -45,44 +48,29 @@ def compare_predictors(model: TemporalMaeModel, table: WindowTable, count: int) 
     }
 
 
-def _collect(
-    model: TemporalMaeModel,
-    windows: WindowTensors,
-    sums: defaultdict[str, defaultdict[str, list[FloatArray]]],
-) -> None:
-    scoring, count = model.config.scoring, len(windows)
+def _collect(model: TemporalMaeModel, windows: WindowTensors, sums: _Sums) -> None:
+    passes, count = model.config.scoring.time_passes, len(windows)
     masks = partition_masks(
-        windows.valid,
-        ratio=model.config.masks.ratio,
-        time_passes=scoring.time_passes,
-        cue_passes=True,
+        windows.valid, ratio=model.config.masks.ratio, time_passes=passes, cue_passes=True
     )
-    repeated = windows.repeat(scoring.time_passes + 2)
+    repeated = windows.repeat(passes + 2)
     outputs = model.engine.run(repeated, masks)
-    is_time = np.arange(len(repeated)) < scoring.time_passes * count
-    for cue, index in (("appearance", APPEARANCE), ("motion", MOTION_CUE)):
-        target = getattr(repeated, cue).numpy()
-        hidden, visible = _cue(masks, index)
-        predicted = {MAE: outputs[cue].numpy()}
-        for name, predict in PREDICTORS.items():
-            predicted[name] = predict(target, repeated.times.numpy(), visible)
-        for kind, of_kind in (("steps hidden", is_time), ("cue hidden", ~is_time)):
-            # in a cue pass the other cue is partly hidden too: only the wholly hidden one counts
-            of_kind = of_kind & (is_time | ~visible.any(axis=1))
-            chosen = hidden & of_kind[:, None]
+    is_time = torch.arange(len(repeated)) < passes * count
+    shown = masks.shown(windows.valid.shape[1])
+    for i, cue in enumerate(("appearance", "motion")):
+        target, visible = getattr(repeated, cue), shown[..., i]
+        predicted = {
+            MAE: outputs[cue],
+            "mean": visible_mean(target, visible),
+            "linear": linear_interpolation(target, repeated.times, visible),
+            "last": last_visible(target, visible),
+        }
+        kinds = {"steps hidden": is_time, "cue hidden": ~is_time & ~visible.any(dim=1)}
+        for kind, windows_of_kind in kinds.items():
+            chosen = masks.hidden[..., i] & windows_of_kind[:, None]
             for name, values in predicted.items():
-                error = np.square(values - target).mean(axis=-1)[chosen]
-                sums[f"{cue}, {kind}"][name].append(error)
-
-
-def _cue(masks: Masks, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the hidden and the visible steps ``(B, T)`` of one cue."""
-    hidden = masks.hidden[..., index].numpy()
-    steps = hidden.shape[1]
-    visible = np.zeros((len(hidden), 2 * steps), np.bool_)
-    rows, slots = np.nonzero(masks.visible_valid.numpy())
-    visible[rows, masks.visible.numpy()[rows, slots]] = True
-    return hidden, visible[:, index * steps : (index + 1) * steps]
+                error = (values - target).square().mean(dim=-1)[chosen]
+                sums[f"{cue}, {kind}"][name].append(error.numpy())
 
 
 def measure_spread(model: TemporalMaeModel, table: WindowTable, count: int) -> dict[str, float]:

@@ -64,7 +64,7 @@ def export_artifact(folder: Path) -> dict[str, float]:
     assert isinstance(engine, TorchEngine)
     steps = int(artifact.config["trained_with"]["windows"]["length"])
     cells = artifact.layout.grid**2 if scorer.preparation.use_grid else 0
-    shape = feature_shape(scorer.config, artifact.layout)
+    shape = feature_shape(scorer.config.model, artifact.layout)
     examples = [
         example(scorer.config, shape, steps=steps, cells=cells, count=n, seed=n) for n in (3, 7)
     ]

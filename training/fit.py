@@ -22,7 +22,13 @@ from tao_anomaly.model.pooling import needs_grid
 from tao_anomaly.model.preparation import WindowPreparation, raw_geometry
 from tao_anomaly.model.standardizer import Standardizer
 from tao_anomaly.model.temporal_mae import TemporalMAE
-from tao_anomaly.model.window_model import KIND, TemporalMaeModel, artifact_tensors, feature_shape
+from tao_anomaly.model.window_model import (
+    KIND,
+    TemporalMaeModel,
+    artifact_tensors,
+    check_scoring,
+    feature_shape,
+)
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.fitting import calibrate
 from tao_anomaly.scoring.split import Split
@@ -65,10 +71,11 @@ class FitResult:
 
 def fit(footage: Footage, split: Split, run: TrainRun, accelerator: Accelerator) -> FitResult:
     """Train on the clips of `split.train`, calibrate and check on the others."""
+    check_scoring(run.scoring)
     set_seed(run.train.seed, deterministic=True)
     settings = TemporalMaeConfig(model=run.model, masks=run.masks, scoring=run.scoring)
     data = training_data(footage, split, run)
-    network = TemporalMAE(run.model, feature_shape(settings, footage.layout))
+    network = TemporalMAE(run.model, feature_shape(run.model, footage.layout))
     trainer = Trainer(
         model=network,
         data=data,

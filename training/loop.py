@@ -181,7 +181,7 @@ class Trainer:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = flatten(targets.windows, targets.masks)
         safetensors.torch.save_file({k: v.cpu().clone() for k, v in tensors.items()}, path)
-        values = ", ".join(f"{name} = {float(part):.6g}" for name, part in parts.items())
+        values = ", ".join(f"{name} = {part.item():.6g}" for name, part in parts.items())
         raise NonFiniteLossError(
             f"step {step}: the loss is not finite ({values}); the batch is in {path}; look for"
             " broken features in it, or lower training.learning_rate"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from dataclasses import asdict
@@ -93,6 +94,7 @@ def _log_artifact(accelerator: Accelerator, run: TrainRun, folder: Path) -> None
 
 def main() -> None:
     """Run the command line."""
+    logging.getLogger("accelerate").setLevel(logging.WARNING)  # it names every file it saves
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic CUDA asks for it
     register_schema()
     hydra.main(version_base="1.3", config_path="../config/training", config_name="train")(_main)()

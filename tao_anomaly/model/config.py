@@ -15,18 +15,25 @@ class ModelConfig:
 
     pooling: str = setting("gap", "how a RoI becomes an appearance token: gap, attention or hybrid")
     components: int = setting(
-        64, "whitened principal components of the GAP feature: what is seen and rebuilt", minimum=1
+        64,
+        "whitened principal components of the GAP feature: what is seen and rebuilt",
+        minimum=1,
+        maximum=4096,
     )
-    d_model: int = setting(256, "width of the encoder", minimum=8)
-    depth: int = setting(6, "blocks of the encoder", minimum=1)
-    heads: int = setting(8, "attention heads of the encoder", minimum=1)
-    mlp_ratio: int = setting(4, "hidden width of a block's MLP over its width", minimum=1)
-    decoder_dim: int = setting(128, "width of the decoder", minimum=8)
-    decoder_depth: int = setting(2, "blocks of the decoder", minimum=1)
-    decoder_heads: int = setting(4, "attention heads of the decoder", minimum=1)
+    d_model: int = setting(256, "width of the encoder", minimum=8, maximum=4096)
+    depth: int = setting(6, "blocks of the encoder", minimum=1, maximum=64)
+    heads: int = setting(8, "attention heads of the encoder", minimum=1, maximum=64)
+    mlp_ratio: int = setting(
+        4, "hidden width of a block's MLP over its width", minimum=1, maximum=16
+    )
+    decoder_dim: int = setting(128, "width of the decoder", minimum=8, maximum=4096)
+    decoder_depth: int = setting(2, "blocks of the decoder", minimum=1, maximum=64)
+    decoder_heads: int = setting(4, "attention heads of the decoder", minimum=1, maximum=64)
     dropout: float = setting(0.0, "dropout of the blocks in training", minimum=0.0, maximum=0.9)
     outputs: tuple[str, ...] = setting(("reconstruction", "contrastive"), "output heads")
-    embedding_dim: int = setting(128, "dimensions of the contrastive embedding", minimum=2)
+    embedding_dim: int = setting(
+        128, "dimensions of the contrastive embedding", minimum=2, maximum=4096
+    )
     forecast_steps: int = setting(
         4, "future observations the forecast head predicts", minimum=1, maximum=64
     )
@@ -81,7 +88,9 @@ class ScoringConfig:
     weights: tuple[float, ...] = setting((0.5, 0.5), "weight of each term (alpha, 1 - alpha)")
     time_passes: int = setting(2, "passes with hidden steps", minimum=1, maximum=8)
     cue_passes: bool = setting(True, "one more pass with all motion hidden, one with appearance")
-    memory_size: int = setting(512, "most normal embeddings kept for dissimilarity", minimum=1)
+    memory_size: int = setting(
+        512, "most normal embeddings kept for dissimilarity", minimum=1, maximum=100_000
+    )
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,26 @@ def read_config(values: Mapping[str, Any]) -> TemporalMaeConfig:
             raise ValueError(
                 f"{name}.{key}: " + ("unknown setting" if key in entries else "missing setting")
             )
-        tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
-        built[name] = kind(**tuples)
+        typed = {key: _typed(f"{name}.{key}", kind(), key, value) for key, value in entries.items()}
+        built[name] = kind(**typed)
         validate(built[name])
     return TemporalMaeConfig(**built)
+
+
+def _typed(name: str, defaults: Any, key: str, value: Any) -> Any:
+    """Return a setting of JSON as the type of its default; ValueError for another type."""
+    default = getattr(defaults, key)
+    wanted: type = type(default)
+    if wanted is float and type(value) is int:
+        return float(value)
+    if wanted is tuple and type(value) in (list, tuple):
+        return tuple(_typed_entry(name, default[0], entry) for entry in value)
+    if type(value) is not wanted:
+        raise ValueError(f"{name}: got {value!r}, expected {wanted.__name__}")
+    return value
+
+
+def _typed_entry(name: str, like: Any, entry: Any) -> Any:
+    if type(entry) is not type(like):
+        raise ValueError(f"{name}: got {entry!r} in it, expected {type(like).__name__}")
+    return entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,11 +30,14 @@ class Hidden:
 
     latent ``(B, 1 + V, d)``: encoded place token and visible tokens. latent_valid ``(B, 1 + V)``.
     decoded ``(B, T, 2, e)``: decoder output of each step's appearance (0) and motion (1).
+    guesses: "appearance" ``(B, T, 2, C)`` and "motion" ``(B, T, 2, K)``, the linear interpolation
+    (0) and the mean (1) of the visible steps.
     """
 
     latent: Tensor
     latent_valid: Tensor
     decoded: Tensor
+    guesses: dict[str, Tensor]
 
     def pooled(self) -> Tensor:
         """Return the mean ``(B, d)`` of the valid encoded tokens."""
@@ -50,22 +54,39 @@ def mlp(width: int, hidden: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, out))
 
 
+class RebuiltCue(nn.Module):
+    """Values of one cue: a learned blend of the guesses, corrected by the decoder's output.
+
+    It begins as linear interpolation, which a transformer takes thousands of steps to find.
+    """
+
+    def __init__(self, width: int, values: int) -> None:
+        super().__init__()
+        self.correction = mlp(width, width, values)
+        for parameter in self.correction[-1].parameters():
+            nn.init.zeros_(parameter)
+        self.blend = nn.Parameter(torch.tensor([1.0, 0.0])[:, None].repeat(1, values))
+
+    def forward(self, decoded: Tensor, guesses: Tensor) -> Tensor:
+        """Map decoded ``(B, T, e)`` and guesses ``(B, T, 2, K)`` to values ``(B, T, K)``."""
+        return self.correction(decoded) + (guesses * self.blend).sum(dim=2)
+
+
 @HEADS.register("reconstruction")
 class ReconstructionHead(nn.Module):
     """Rebuilt tokens: ``appearance (B, T, C)`` and ``motion (B, T, K)``."""
 
     def __init__(self, config: ModelConfig, shape: FeatureShape) -> None:
         super().__init__()
-        width = config.decoder_dim
-        self.appearance = mlp(width, width, shape.appearance)
-        self.motion = mlp(width, width, shape.motion)
+        self.appearance = RebuiltCue(config.decoder_dim, shape.appearance)
+        self.motion = RebuiltCue(config.decoder_dim, shape.motion)
 
     def forward(self, hidden: Hidden) -> dict[str, Tensor]:
         """Return the rebuilt tokens of every step."""
-        decoded = hidden.decoded
+        decoded, guesses = hidden.decoded, hidden.guesses
         return {
-            "appearance": self.appearance(decoded[:, :, 0]),
-            "motion": self.motion(decoded[:, :, 1]),
+            "appearance": self.appearance(decoded[:, :, 0], guesses["appearance"]),
+            "motion": self.motion(decoded[:, :, 1], guesses["motion"]),
         }
 
 
@@ -76,19 +97,19 @@ class GaussianHead(nn.Module):
     def __init__(self, config: ModelConfig, shape: FeatureShape) -> None:
         super().__init__()
         width = config.decoder_dim
-        self.appearance = mlp(width, width, 2 * shape.appearance)
-        self.motion = mlp(width, width, 2 * shape.motion)
+        self.mean = ReconstructionHead(config, shape)
+        self.appearance = mlp(width, width, shape.appearance)
+        self.motion = mlp(width, width, shape.motion)
 
     def forward(self, hidden: Hidden) -> dict[str, Tensor]:
         """Return means and log variances of every step."""
-        outputs = {}
-        for i, cue in enumerate(("appearance", "motion")):
-            mean, log_variance = getattr(self, cue)(hidden.decoded[:, :, i]).chunk(2, dim=-1)
-            outputs[cue] = mean
-            outputs[f"{cue}_log_variance"] = log_variance.clamp(
-                -LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT
-            )
-        return outputs
+        decoded = hidden.decoded
+        variances = {
+            "appearance_log_variance": self.appearance(decoded[:, :, 0]),
+            "motion_log_variance": self.motion(decoded[:, :, 1]),
+        }
+        limit = LOG_VARIANCE_LIMIT
+        return self.mean(hidden) | {k: v.clamp(-limit, limit) for k, v in variances.items()}
 
 
 @HEADS.register("contrastive")
@@ -117,4 +138,4 @@ class ForecastHead(nn.Module):
     def forward(self, hidden: Hidden) -> dict[str, Tensor]:
         """Return the predicted observations, nearest first."""
         flat = self.project(hidden.pooled())
-        return {"forecast": flat.view(len(flat), self.steps, -1)}
+        return {"forecast": flat.view(flat.shape[0], self.steps, -1)}

@@ -28,6 +28,15 @@ class Masks:
     visible_valid: Tensor
     hidden: Tensor
 
+    def shown(self, steps: int) -> Tensor:
+        """Return which steps' appearance (0) and motion (1) are visible, ``(B, T, 2)``."""
+        tokens = torch.zeros(
+            self.visible.shape[0], 2 * steps + 1, dtype=torch.bool, device=self.visible.device
+        )
+        slots = torch.where(self.visible_valid, self.visible, 2 * steps)  # unused: the spare last
+        tokens = tokens.scatter(1, slots, self.visible_valid)
+        return tokens[:, : 2 * steps].view(-1, 2, steps).transpose(1, 2)
+
     def select(self, index: Tensor) -> Masks:
         """Return the masks of some windows."""
         return Masks(self.visible[index], self.visible_valid[index], self.hidden[index])
@@ -124,12 +133,9 @@ def _cue_masks(chosen: Tensor, valid: Tensor, ratio: float, cue: Tensor) -> Mask
 
 
 def _masks(visible: Tensor, used: Tensor, valid: Tensor) -> Masks:
-    batch, steps = valid.shape
     used = used & valid.repeat(1, 2).gather(1, visible)
-    shown = torch.zeros(batch, 2 * steps + 1, dtype=torch.bool, device=valid.device)
-    shown.scatter_(1, torch.where(used, visible, 2 * steps), True)  # unused slots mark nothing
-    seen = shown[:, : 2 * steps].view(batch, 2, steps).transpose(1, 2)
-    return Masks(visible, used, valid[..., None] & ~seen)
+    everything = Masks(visible, used, valid[..., None].expand(-1, -1, 2))
+    return Masks(visible, used, everything.hidden & ~everything.shown(valid.shape[1]))
 
 
 def _choose(first: Tensor, a: Masks, b: Masks) -> Masks:

@@ -57,7 +57,8 @@ class AttentionPooling(nn.Module):
                 "attention pooling: got features without a RoI grid; extract them with"
                 " features.grid=3 or choose model.pooling=gap"
             )
-        scores = self.key(grid) @ self.query / grid.shape[-1] ** 0.5
+        query = self.query / grid.shape[-1] ** 0.5
+        scores = (self.key(grid) * query).sum(dim=-1)  # OpenVINO fails on matrix times vector
         pooled = (scores.softmax(dim=-1)[..., None] * grid).sum(dim=-2)
         return self.project(pooled)
 

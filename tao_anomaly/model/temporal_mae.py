@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tao_anomaly.model.config import ModelConfig
 from tao_anomaly.model.heads import HEADS, FeatureShape, Hidden
+from tao_anomaly.model.interpolation import linear_interpolation, visible_mean
 from tao_anomaly.model.masking import Masks
 from tao_anomaly.model.pooling import POOLINGS
 from tao_anomaly.model.transformer import TimeEncoding, Transformer
@@ -81,6 +82,12 @@ class TemporalMAE(nn.Module):
             dropout=config.dropout,
         )
         self.to_decoder = nn.Linear(width, narrow)
+        self.guess_in = nn.ModuleDict(
+            {
+                "appearance": nn.Linear(2 * shape.appearance, narrow),
+                "motion": nn.Linear(2 * shape.motion, narrow),
+            }
+        )
         self.mask_token = nn.Parameter(torch.randn(2, narrow) * 0.02)  # appearance, motion
         self.decoder_position = TimeEncoding(width=narrow, unit=config.time_unit)
         self.decoder = Transformer(
@@ -90,13 +97,15 @@ class TemporalMAE(nn.Module):
             mlp_ratio=config.mlp_ratio,
             dropout=config.dropout,
         )
-        self.heads = nn.ModuleDict({name: HEADS[name](config, shape) for name in config.outputs})
         self.apply(_initialise)
+        self.heads = nn.ModuleDict({name: HEADS[name](config, shape) for name in config.outputs})
 
     def forward(self, windows: WindowTensors, masks: Masks) -> dict[str, Tensor]:
         """Return the heads' tensors: one mask a window, B windows."""
         latent, latent_valid = self.encode(windows, masks)
-        hidden = Hidden(latent, latent_valid, self.decode(latent, windows, masks))
+        guesses = guess(windows, masks)
+        decoded = self.decode(latent, windows, masks, guesses)
+        hidden = Hidden(latent, latent_valid, decoded, guesses)
         outputs: dict[str, Tensor] = {}
         for head in self.heads.values():
             outputs.update(head(hidden))
@@ -117,7 +126,9 @@ class TemporalMAE(nn.Module):
         valid = torch.cat((always, masks.visible_valid), dim=1)
         return self.encoder(tokens, valid), valid
 
-    def decode(self, latent: Tensor, windows: WindowTensors, masks: Masks) -> Tensor:
+    def decode(
+        self, latent: Tensor, windows: WindowTensors, masks: Masks, guesses: dict[str, Tensor]
+    ) -> Tensor:
         """Return the decoder's output ``(B, T, 2, e)`` for every step and cue."""
         batch, steps = windows.valid.shape
         narrow = self.to_decoder(latent)
@@ -128,10 +139,23 @@ class TemporalMAE(nn.Module):
         target = torch.where(masks.visible_valid, masks.visible, spare)
         index = target[..., None].expand(-1, -1, tokens.shape[-1])
         tokens = tokens.scatter(1, index, visible)[:, :spare]
+        told = [self.guess_in[cue](guesses[cue].flatten(2)) for cue in ("appearance", "motion")]
+        tokens = tokens + torch.cat(told, dim=1)
         tokens = tokens + self.decoder_position(windows.times).repeat(1, 2, 1)
         valid = torch.cat((torch.ones_like(windows.valid[:, :1]), windows.valid.repeat(1, 2)), 1)
         decoded = self.decoder(torch.cat((place, tokens), dim=1), valid)[:, 1:]
         return decoded.view(batch, 2, steps, -1).transpose(1, 2)
+
+
+def guess(windows: WindowTensors, masks: Masks) -> dict[str, Tensor]:
+    """Return the guesses of ``Hidden``: what needs no learning, the decoder need not learn."""
+    shown = masks.shown(windows.valid.shape[1])
+    guesses = {}
+    for i, cue in enumerate(("appearance", "motion")):
+        values, visible = getattr(windows, cue), shown[..., i]
+        line = linear_interpolation(values, windows.times, visible)
+        guesses[cue] = torch.stack((line, visible_mean(values, visible)), dim=2)
+    return guesses
 
 
 def _initialise(module: nn.Module) -> None:

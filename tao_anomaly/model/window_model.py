@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import Artifact, ArtifactError
-from tao_anomaly.model.config import TemporalMaeConfig, read_config
+from tao_anomaly.model.config import ModelConfig, ScoringConfig, TemporalMaeConfig, read_config
 from tao_anomaly.model.engines import ONNX_FILE, Engine, make_engine
 from tao_anomaly.model.geometry import MOTION, PLACE
 from tao_anomaly.model.heads import FeatureShape
@@ -64,11 +64,7 @@ class TemporalMaeModel:
         config: TemporalMaeConfig,
         memory: FloatArray,
     ) -> None:
-        unknown = set(config.scoring.terms) - set(TERMS)
-        if unknown:
-            raise ValueError(
-                f"scoring.terms: got {sorted(unknown)}, expected some of {list(TERMS)}"
-            )
+        check_scoring(config.scoring)
         self.engine = engine
         self.preparation = preparation
         self.config = config
@@ -125,9 +121,9 @@ def mean_direction(embedding: Tensor, count: int, passes: int) -> Tensor:
     return torch.nn.functional.normalize(mean, dim=-1)
 
 
-def feature_shape(config: TemporalMaeConfig, layout: FeatureLayout) -> FeatureShape:
+def feature_shape(config: ModelConfig, layout: FeatureLayout) -> FeatureShape:
     """Return the sizes of what the network sees."""
-    components = min(config.model.components, layout.appearance)
+    components = min(config.components, layout.appearance)
     return FeatureShape(appearance=components, motion=len(MOTION), place=len(PLACE))
 
 
@@ -146,14 +142,22 @@ def artifact_tensors(
 
 def build(artifact: Artifact, *, backend: str = "auto") -> TemporalMaeModel:
     """Return the model an artifact holds; raises ArtifactError naming the key that is wrong."""
-    config = _config(artifact)
-    shape = feature_shape(config, artifact.layout)
-    network = _network(artifact, config, shape)
+    try:
+        config = read_config(artifact.config)
+        check_scoring(config.scoring)
+        use_grid = needs_grid(config.model.pooling)
+        shape = feature_shape(config.model, artifact.layout)
+        network = _network(artifact, config.model, shape)
+        scale = SceneScale(**artifact.config["scene_scale"])
+    except ArtifactError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{artifact.folder}/config.json: key 'config': {error}") from error
     preparation = WindowPreparation(
         layout=artifact.layout,
-        scale=_scale(artifact),
+        scale=scale,
         standardizer=_standardizer(artifact, shape),
-        use_grid=needs_grid(config.model.pooling),
+        use_grid=use_grid,
     )
     return TemporalMaeModel(
         engine=make_engine(network, artifact.exports.get(ONNX_FILE), backend),
@@ -163,27 +167,33 @@ def build(artifact: Artifact, *, backend: str = "auto") -> TemporalMaeModel:
     )
 
 
-def _config(artifact: Artifact) -> TemporalMaeConfig:
-    try:
-        return read_config(artifact.config)
-    except (TypeError, ValueError) as error:
-        raise ArtifactError(f"{artifact.folder}/config.json: key 'config': {error}") from error
+def check_scoring(config: ScoringConfig) -> None:
+    """Raise ValueError for a term there is not, or another number of weights than of terms."""
+    unknown = sorted(set(config.terms) - set(TERMS))
+    if unknown:
+        raise ValueError(f"scoring.terms: got {unknown}, expected some of {list(TERMS)}")
+    if len(config.weights) != len(config.terms):
+        raise ValueError(
+            f"scoring.weights: got {len(config.weights)} weights for {len(config.terms)} terms"
+        )
 
 
-def _network(artifact: Artifact, config: TemporalMaeConfig, shape: FeatureShape) -> TemporalMAE:
-    model = TemporalMAE(config.model, shape)
-    wanted = model.state_dict()
-    extra = {key for key in artifact.tensors if key.startswith("network.")} - {
-        f"network.{key}" for key in wanted
+def _network(artifact: Artifact, config: ModelConfig, shape: FeatureShape) -> TemporalMAE:
+    with torch.device("meta"):  # no memory yet: first the shapes must be those in the file
+        wanted = TemporalMAE(config, shape).state_dict()
+    tensors = {
+        key: torch.from_numpy(artifact.tensor(f"network.{key}", value.shape))
+        for key, value in wanted.items()
     }
+    held = {key for key in artifact.tensors if key.startswith("network.")}
+    extra = sorted(held - {f"network.{key}" for key in wanted})
     if extra:
         raise ArtifactError(
-            f"{artifact.folder}/model.safetensors: key {sorted(extra)[0]!r} is none of this"
-            " model's; train it again"
+            f"{artifact.folder}/model.safetensors: key {extra[0]!r} is none of this model's; train"
+            " it again"
         )
-    model.load_state_dict(
-        {k: torch.from_numpy(artifact.tensor(f"network.{k}", v.shape)) for k, v in wanted.items()}
-    )
+    model = TemporalMAE(config, shape)
+    model.load_state_dict(tensors)
     return model.eval()
 
 
@@ -200,10 +210,3 @@ def _standardizer(artifact: Artifact, shape: FeatureShape) -> Standardizer:
     return Standardizer.from_tensors(
         {key: artifact.tensor(f"standardizer.{key}", size) for key, size in shapes.items()}
     )
-
-
-def _scale(artifact: Artifact) -> SceneScale:
-    try:
-        return SceneScale(**artifact.config["scene_scale"])
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{artifact.folder}: key 'scene_scale' is wrong ({error})") from error

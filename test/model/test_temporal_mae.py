@@ -33,6 +33,14 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+def model_of(config: ModelConfig = TINY) -> TemporalMAE:
+    """A model whose parameters are all random: a new one begins with no corrections."""
+    model = TemporalMAE(config, SHAPE)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return model
+
+
 def windows_of(batch: int, *, valid_steps: int = STEPS, cells: int = 0) -> WindowTensors:
     valid = (torch.arange(STEPS) >= STEPS - valid_steps).expand(batch, STEPS)
     return WindowTensors(
@@ -58,7 +66,7 @@ def assert_equal_outputs(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor])
 
 def test_outputs_have_the_shapes_of_the_windows_and_embeddings_length_one() -> None:
     windows = windows_of(3)
-    outputs = TemporalMAE(TINY, SHAPE)(windows, first_time_mask(windows))
+    outputs = model_of()(windows, first_time_mask(windows))
     assert outputs["appearance"].shape == (3, STEPS, 6)
     assert outputs["motion"].shape == (3, STEPS, 3)
     assert outputs["embedding"].shape == (3, 4)
@@ -66,7 +74,7 @@ def test_outputs_have_the_shapes_of_the_windows_and_embeddings_length_one() -> N
 
 
 def test_what_is_hidden_does_not_reach_the_model() -> None:
-    model, windows = TemporalMAE(TINY, SHAPE), windows_of(2)
+    model, windows = model_of(), windows_of(2)
     masks = first_time_mask(windows)
     hidden = masks.hidden
     changed = replace(
@@ -78,7 +86,7 @@ def test_what_is_hidden_does_not_reach_the_model() -> None:
 
 
 def test_what_is_visible_and_the_place_do_reach_it() -> None:
-    model, windows = TemporalMAE(TINY, SHAPE), windows_of(1)
+    model, windows = model_of(), windows_of(1)
     masks = first_time_mask(windows)
     base = model(windows, masks)
     for changed in (
@@ -93,7 +101,7 @@ def test_what_is_visible_and_the_place_do_reach_it() -> None:
 
 
 def test_invalid_steps_do_not_matter() -> None:
-    model, windows = TemporalMAE(TINY, SHAPE), windows_of(2, valid_steps=5)
+    model, windows = model_of(), windows_of(2, valid_steps=5)
     masks = first_time_mask(windows)
     noise = replace(
         windows,
@@ -108,7 +116,7 @@ def test_invalid_steps_do_not_matter() -> None:
 
 
 def test_a_window_does_not_depend_on_its_batch() -> None:
-    model, windows = TemporalMAE(TINY, SHAPE).eval(), windows_of(4)
+    model, windows = model_of().eval(), windows_of(4)
     masks = first_time_mask(windows)
     together = model(windows, masks)
     one = torch.tensor([2])
@@ -122,7 +130,7 @@ def test_a_window_does_not_depend_on_its_batch() -> None:
 
 
 def test_the_order_of_the_visible_slots_does_not_matter() -> None:
-    model, windows = TemporalMAE(TINY, SHAPE), windows_of(2)
+    model, windows = model_of(), windows_of(2)
     masks = first_time_mask(windows)
     flipped = Masks(masks.visible.flip(1), masks.visible_valid.flip(1), masks.hidden)
     assert_equal_outputs(model(windows, masks), model(windows, flipped))
@@ -139,7 +147,7 @@ def test_positions_are_functions_of_time_not_of_the_index() -> None:
 
 @pytest.mark.parametrize("pooling", ["attention", "hybrid"])
 def test_learned_pooling_is_trained_by_the_reconstruction(pooling: str) -> None:
-    model = TemporalMAE(replace(TINY, pooling=pooling), SHAPE)
+    model = model_of(replace(TINY, pooling=pooling))
     windows = windows_of(2, cells=4)
     outputs = model(windows, first_time_mask(windows))
     outputs["appearance"].square().mean().backward()
@@ -197,6 +205,16 @@ def test_a_name_is_registered_once_and_an_unknown_one_is_refused() -> None:
 def test_width_that_heads_do_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="width 10 is no multiple of heads 4"):
         Block(width=10, heads=4, mlp_ratio=2, dropout=0.0)
+
+
+def test_an_untrained_model_rebuilds_by_linear_interpolation() -> None:
+    windows = windows_of(1)
+    line = torch.linspace(0, 7, STEPS)[None, :, None]
+    windows = replace(windows, motion=line * torch.tensor([1.0, -2.0, 0.5]))
+    masks = first_time_mask(windows)
+    assert masks.hidden[0, :, 1].tolist() == [False, True, True, True, False, True, True, True]
+    rebuilt = TemporalMAE(TINY, SHAPE)(windows, masks)["motion"][0, :, 0]
+    torch.testing.assert_close(rebuilt, torch.tensor([0.0, 1, 2, 3, 4, 4, 4, 4]))
 
 
 def test_full_size_model_has_the_designed_parts() -> None:

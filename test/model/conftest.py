@@ -1,0 +1,72 @@
+"""An artifact of a small untrained temporal MAE, for what does not need a trained one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tao_anomaly.features.scene_scale import SceneScale
+from tao_anomaly.model.artifact import save_artifact
+from tao_anomaly.model.config import ModelConfig, ScoringConfig, TemporalMaeConfig
+from tao_anomaly.model.preparation import WindowPreparation
+from tao_anomaly.model.standardizer import Standardizer
+from tao_anomaly.model.temporal_mae import TemporalMAE
+from tao_anomaly.model.window_model import KIND, artifact_tensors, feature_shape
+from tao_anomaly.scoring.calibration import Calibration
+from tao_anomaly.structures import FeatureLayout
+
+LAYOUT = FeatureLayout(appearance=6, kinematics=7)
+
+
+@pytest.fixture
+def artifact_folder(tmp_path: Path) -> Path:
+    """A saved artifact of kind temporal_mae."""
+    config = TemporalMaeConfig(
+        model=ModelConfig(
+            components=4,
+            d_model=16,
+            depth=1,
+            heads=2,
+            decoder_dim=8,
+            decoder_depth=1,
+            decoder_heads=2,
+            embedding_dim=4,
+        ),
+        scoring=ScoringConfig(memory_size=5),
+    )
+    torch.manual_seed(0)
+    generator = np.random.default_rng(0)
+    network = TemporalMAE(config.model, feature_shape(config.model, LAYOUT))
+    standardizer = Standardizer.fit(
+        appearance=generator.normal(size=(50, 6)).astype(np.float32),
+        motion=generator.normal(size=(5, 4, 7)).astype(np.float32),
+        place=generator.normal(size=(5, 5)).astype(np.float32),
+        valid=np.ones((5, 4), bool),
+        components=4,
+    )
+    preparation = WindowPreparation(LAYOUT, SceneScale(), standardizer, use_grid=False)
+    calibration = Calibration.fit(
+        generator.normal(size=(20, 2)).astype(np.float32),
+        term_names=config.scoring.terms,
+        weights=config.scoring.weights,
+        cap=10.0,
+    )
+    memory = np.eye(4, dtype=np.float32)
+    save_artifact(
+        tmp_path / "model",
+        kind=KIND,
+        feature_id="synthetic",
+        layout=LAYOUT,
+        config={
+            **asdict(config),
+            "scene_scale": asdict(preparation.scale),
+            "trained_with": {"windows": {"length": 16}},
+        },
+        tensors=artifact_tensors(network, preparation, memory),
+        calibration=calibration,
+    )
+    return tmp_path / "model"

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tao_anomaly.config import WindowConfig
+from tao_anomaly.model.window_model import TemporalMaeModel
+from tao_anomaly.scoring.fitting import windows_of
+from tao_anomaly.scoring.split import Split
+from tao_anomaly.structures import TrackWindows
+from training.evaluation import MAE
+from training.fit import FitResult, Footage
+
+
+@pytest.fixture(scope="module")
+def unseen(footage: Footage, split: Split) -> TrackWindows:
+    """The windows of one image late in a clip that was not trained on."""
+    cut = list(windows_of(footage.clips[split.check[0]], WindowConfig(hop=1)))
+    assert cut[30].valid.all()
+    return cut[30]
+
+
+def corrupted(windows: TrackWindows, step: int) -> TrackWindows:
+    """One step looks like, and is, somebody else in another place."""
+    features = windows.features.copy()
+    features[:, step] = features[::-1, step] + np.float32(0.3)
+    return replace(windows, features=features)
+
+
+@pytest.mark.parametrize("step", [1, 5, 9, 13, 15])
+def test_a_corrupted_step_gets_the_highest_error(
+    trained: FitResult, unseen: TrackWindows, step: int
+) -> None:
+    windows = corrupted(unseen, step)
+    aspect = np.full(len(windows.index), 1.5, np.float32)
+    seen = trained.model.examine(windows.features, windows.times, windows.valid, aspect)
+    assert seen.errors.mean(axis=2).argmax(axis=1).tolist() == [step] * len(windows.index)
+
+
+def test_terms_of_a_broken_window_are_higher_than_of_the_real_one(
+    trained: FitResult, unseen: TrackWindows
+) -> None:
+    real, broken = trained.model.terms(unseen), trained.model.terms(corrupted(unseen, 8))
+    recon = trained.model.term_names.index("recon")
+    assert (broken[:, recon] > 3 * real[:, recon]).all()
+
+
+def test_scoring_is_deterministic_and_independent_of_the_other_windows(
+    trained: FitResult, unseen: TrackWindows
+) -> None:
+    terms = trained.model.terms(unseen)
+    np.testing.assert_array_equal(trained.model.terms(unseen), terms)
+    one = replace(
+        unseen,
+        index=unseen.index[1:2],
+        features=unseen.features[1:2],
+        times=unseen.times[1:2],
+        valid=unseen.valid[1:2],
+    )
+    np.testing.assert_allclose(trained.model.terms(one), terms[1:2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_window_of_one_step_is_not_scored_and_does_not_disturb_the_others(
+    trained: FitResult, unseen: TrackWindows
+) -> None:
+    valid = unseen.valid.copy()
+    valid[0, :-1] = False
+    terms = trained.model.terms(replace(unseen, valid=valid))
+    assert np.isnan(terms[0]).all()
+    np.testing.assert_allclose(terms[1:], trained.model.terms(unseen)[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_no_window_no_terms(trained: FitResult, unseen: TrackWindows) -> None:
+    none = np.zeros(0, np.int64)
+    empty = replace(
+        unseen,
+        index=none,
+        features=unseen.features[none],
+        times=unseen.times[none],
+        valid=unseen.valid[none],
+    )
+    assert trained.model.terms(empty).shape == (0, 2)
+
+
+def test_dissimilarity_of_the_memory_itself_is_zero(
+    trained: FitResult, footage: Footage, split: Split, tiny_run
+) -> None:
+    assert np.linalg.norm(trained.model.memory, axis=1) == pytest.approx(1.0, abs=1e-5)
+    column = trained.model.term_names.index("dissimilarity")
+    values = np.concatenate(
+        [
+            trained.model.terms(cut)[:, column]
+            for name in split.train[:3]
+            for cut in windows_of(footage.clips[name], replace(tiny_run.windows, hop=4))
+        ]
+    )
+    assert values.min() == pytest.approx(0.0, abs=1e-5)
+    assert (values < 2).all()
+
+
+def test_the_model_predicts_hidden_steps_better_than_trivial_rules(trained: FitResult) -> None:
+    # A hidden cue is left out: here the looks of people say nothing of how they walk.
+    for cue in ("appearance", "motion"):
+        errors = trained.report["reconstruction"][f"{cue}, steps hidden"]
+        assert errors[MAE] < 0.9 * min(errors[name] for name in ("mean", "linear", "last"))
+
+
+def test_shuffled_windows_score_higher(trained: FitResult) -> None:
+    assert trained.report["shuffled_auc"] > 0.8
+
+
+def test_a_trained_model_has_not_collapsed(trained: FitResult) -> None:
+    spread = trained.report["spread"]
+    assert spread["appearance_spread"] > 0.5
+    assert spread["motion_spread"] > 0.5
+    assert spread["embedding_spread"] > 0.5
+
+
+def test_an_unknown_term_is_refused(trained: FitResult) -> None:
+    model = trained.model
+    config = replace(model.config, scoring=replace(model.config.scoring, terms=("speed",)))
+    with pytest.raises(ValueError, match=r"scoring\.terms: got \['speed'\]"):
+        TemporalMaeModel(
+            engine=model.engine,
+            preparation=model.preparation,
+            config=config,
+            memory=model.memory,
+        )
