@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,14 @@ class NearestNeighbours:
         squared = (
             (values**2).sum(axis=1)[:, None]
             - 2 * values @ self.memory.T
-            + (self.memory**2).sum(axis=1)[None, :]
+            + self._memory_squared[None, :]
         )
         nearest = squared.min(axis=1) if squared.size else np.zeros(len(values))
         return np.sqrt(np.maximum(nearest, 0) / values.shape[1])
+
+    @cached_property
+    def _memory_squared(self) -> FloatArray:
+        return (self.memory**2).sum(axis=1)
 
     def config(self) -> dict[str, Any]:
         """Return what the artifact's JSON holds."""

@@ -1,0 +1,30 @@
+"""The README's generated table is the one the dataclasses give."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_parameter_table_is_generated() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("<!-- parameters -->\n")[1].split("<!-- /parameters -->")[0]
+    made = subprocess.run(
+        [sys.executable, "-m", "tao_anomaly.nodes.settings", "--table"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+    assert table == made, "put the output of python -m tao_anomaly.nodes.settings --table there"
+
+
+def test_linked_files_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = [part.split(")")[0] for part in readme.split("](")[1:]]
+    local = [link for link in links if not link.startswith("http")]
+    assert "docs/ped2_overlay.jpg" in local
+    assert [link for link in local if not (ROOT / link).exists()] == []
