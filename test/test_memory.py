@@ -1,0 +1,72 @@
+"""What the stages hold stays bounded however long a stream is."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+
+import numpy as np
+
+from tao_anomaly.config import ScorerConfig, TrackerConfig, WindowConfig
+from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
+from tao_anomaly.features.scene_scale import SceneScale
+from tao_anomaly.scoring.calibration import Calibration
+from tao_anomaly.scoring.events import EventDetector
+from tao_anomaly.scoring.nearest_neighbours import TERMS, NearestNeighbours
+from tao_anomaly.scoring.scorer import Scorer
+from tao_anomaly.structures import Detections, FeatureLayout, FloatArray, TrackFeatures
+from tao_anomaly.tracking.byte_track import ByteTracker
+from tao_anomaly.windows import TrackBuffer
+
+FRAMES, LIFE, OBJECTS = 5000, 4, 8  # 10,000 tracks of four images each
+SIZE = (1700, 4100)
+
+
+def detections(step: int) -> Detections:
+    """Eight objects that jump elsewhere every four images."""
+    column = step // LIFE % 40
+    corners = np.array([[100 * column, 200 * row] for row in range(OBJECTS)], np.float32)
+    boxes = np.concatenate([corners, corners + np.array([40, 80])], axis=1).astype(np.float32)
+    return Detections(boxes, np.full(OBJECTS, 0.9, np.float32), np.zeros(OBJECTS, np.int64))
+
+
+def scorer() -> Scorer:
+    layout = FeatureLayout(appearance=2, kinematics=len(KINEMATICS))
+    values: FloatArray = np.zeros(2, np.float32)
+    model = NearestNeighbours(
+        layout, SceneScale(), values, values + 1, np.zeros((1, 2), np.float32)
+    )
+    description = {"rule": "fixed", "value": 1.0}
+    calibration = Calibration(TERMS, (0, 0), (1, 1), (1, 1), 10.0, description)
+    return Scorer(
+        model=model, calibration=calibration, feature_id="f", config=ScorerConfig(smoothing=0.2)
+    )
+
+
+def test_ten_thousand_short_tracks_leave_nothing_behind() -> None:
+    tracker, kinematics = ByteTracker(TrackerConfig()), KinematicsEstimator(span=0.5)
+    buffer, scoring = TrackBuffer(WindowConfig()), scorer()
+    events = EventDetector(ScorerConfig(event_start=0.1))
+    random = np.random.default_rng(0)
+    ids: set[str] = set()
+    started = 0
+    held: list[dict[str, int]] = []
+    for step in range(FRAMES):
+        stamp_ns = step * 10**8
+        tracks = tracker.update(detections(step), stamp_ns)
+        appearance = random.normal(0, 2, (len(tracks), 2)).astype(np.float32)
+        features = np.concatenate([appearance, kinematics.update(tracks, stamp_ns, SIZE)], axis=1)
+        image = TrackFeatures(stamp_ns, 0, SIZE, tracks, features, "f")
+        started += len(events.update(scoring.update(buffer.update(image))))
+        ids |= set(tracks.ids)
+        if step % 500 == 499:
+            stages = {"tracker": tracker, "kinematics": kinematics, "buffer": buffer}
+            stages |= {"scorer": scoring, "events": events}
+            held.append({name: len(pickle.dumps(vars(stage))) for name, stage in stages.items()})
+            held[-1]["objects"] = len(gc.get_objects()) - len(held)
+    assert len(ids) == FRAMES // LIFE * OBJECTS == 10_000
+    assert started > 1000
+    first, last = held[1], held[-1]
+    for name, size in last.items():
+        # Ids grow by a digit or two, nothing else.
+        assert size < 1.1 * first[name], name
