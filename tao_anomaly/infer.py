@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -33,7 +34,9 @@ class InferConfig:
     model: str = setting("", "folder of the artifact")
     output: str = setting("outputs", "folder of the results")
     video: bool = setting(True, "whether to write the annotated video")
-    limit: int = setting(0, "most images read; 0: all. A camera runs until then or until Ctrl-C")
+    limit: int = setting(
+        0, "most images read; 0: all. A camera runs until then or until Ctrl-C", minimum=0
+    )
     rate: float | None = setting(None, "frames a second of an image folder")
     topic: str | None = setting(None, "image topic of a bag that has several")
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
@@ -42,7 +45,7 @@ class InferConfig:
 def infer(source: FrameSource, pipeline: Pipeline, config: InferConfig) -> tuple[int, int]:
     """Score the images of a source into ``scores.parquet`` and ``overlay.mp4``.
 
-    Returns the number of images scored and of events started.
+    Returns the number of images scored and of events started. Ctrl-C ends the source early.
     """
     names = pipeline.perception.class_names
     output = Path(config.output).expanduser()
@@ -58,18 +61,18 @@ def infer(source: FrameSource, pipeline: Pipeline, config: InferConfig) -> tuple
         if video:
             stack.enter_context(video)
         bar = stack.enter_context(tqdm(total=total, unit="img", desc=source.name))
-        for frame in source:
-            result = pipeline.process(frame)
-            if result is not None:
-                images += 1
-                events += sum(e.phase == EventPhase.START for e in result.events)
-                table.write(frame.index, result.scores)
-                if video:
-                    video.write(draw_overlay(frame.image, result.scores, names))
-                bar.set_postfix(tracks=len(result.scores.tracks), events=events, refresh=False)
+        stack.enter_context(suppress(KeyboardInterrupt))
+        for frame in islice(source, config.limit or None):
             bar.update()
-            if bar.n == config.limit:
-                break
+            result = pipeline.process(frame)
+            if result is None:
+                continue
+            images += 1
+            events += sum(e.phase == EventPhase.START for e in result.events)
+            table.write(frame.index, result.scores)
+            if video:
+                video.write(draw_overlay(frame.image, result.scores, names))
+            bar.set_postfix(tracks=len(result.scores.tracks), events=events, refresh=False)
     return images, events
 
 

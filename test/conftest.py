@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,35 @@ def weights(shared: Path) -> Path:
 def detector(weights: Path) -> Detector:
     """The real detector, loaded once; it holds no state of a stream."""
     return Detector.from_config(DetectorConfig(weights=str(weights), threads=2))
+
+
+@pytest.fixture(scope="session")
+def footage(ped2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Normal footage: a folder of three clips of twelve real images each."""
+    folder = tmp_path_factory.mktemp("footage")
+    for clip in ("Train001", "Train002", "Train003"):
+        (folder / clip).mkdir()
+        for image in sorted((ped2 / "Train" / clip).glob("*.jpg"))[:12]:
+            (folder / clip / image.name).symlink_to(image)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fitted(footage: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """A model fitted by the command, in a process of its own, and what the command told."""
+    model = tmp_path_factory.mktemp("model") / "baseline"
+    words = [f"source={footage}", f"output={model}", f"pipeline.detector.weights={weights}"]
+    command = [sys.executable, "-m", "tao_anomaly.fit", *words, "pipeline.detector.threads=2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    return Fitted(model, done)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Folder of the model and the process that made it."""
+
+    model: Path
+    process: subprocess.CompletedProcess[str]
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tao_anomaly import fit
+from tao_anomaly.config import CalibrationConfig, PipelineConfig, portable_settings
+from tao_anomaly.model.artifact import load_artifact
+from tao_anomaly.scoring.nearest_neighbours import KIND, TERMS
+from tao_anomaly.scoring.split import split_clips
+from tao_anomaly.structures import FeatureLayout
+
+
+class Fitted(Protocol):
+    model: Path
+    process: subprocess.CompletedProcess[str]
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["fit", *words])
+    return fit.main()
+
+
+def test_one_command_fits_a_model_on_real_footage(fitted: Fitted, footage: Path) -> None:
+    assert fitted.process.returncode == 0, fitted.process.stderr
+    artifact = load_artifact(fitted.model)
+    assert f"model {artifact.model_id} saved to {fitted.model}" in fitted.process.stdout
+    assert "threshold" in fitted.process.stdout
+    assert "100%" in fitted.process.stderr  # a progress bar over the
+    assert "36/36" in fitted.process.stderr  # images of all clips
+    assert artifact.kind == KIND
+    assert artifact.layout == FeatureLayout(appearance=448, kinematics=7)
+    assert artifact.calibration.term_names == TERMS
+    assert artifact.config["fitted_with"] == portable_settings(PipelineConfig())
+    names = [str(footage / f"Train{i:03d}") for i in (1, 2, 3)]
+    split = split_clips(names, CalibrationConfig())
+    evidence = artifact.calibration.evidence
+    assert evidence["calibration_clips"] == list(split.calibration)
+    assert evidence["check_clips"] == list(split.check)
+    assert evidence["check"]["tracks"] > 3
+    assert artifact.tensors["memory"].shape[0] > 30  # a few people in each image of one clip
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give source=<normal footage> and output=<folder of the artifact>"),
+        (["source=gone", "output=model"], "gone: not found"),
+        (["source={here}", "output={here}"], "holds something else; name a new folder"),
+        (["source={here}", "output=model"], "holds no image, video or bag"),
+        (["source=0", "output=m", "pipeline.detector.weights=gone.pt"], "no such weights file"),
+    ],
+)
+def test_what_cannot_be_fitted_is_told_before_it_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    weights: Path,
+    words: list[str],
+    message: str,
+) -> None:
+    (tmp_path / "notes.txt").write_text("no footage")
+    monkeypatch.chdir(tmp_path)
+    given = [word.format(here=tmp_path) for word in words]
+    assert call(monkeypatch, f"pipeline.detector.weights={weights}", *given) == 1
+    told = capsys.readouterr().err
+    assert "error: " in told
+    assert message in told
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_wrong_setting_is_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "calibration.rule=guess") == 2
+    assert "CalibrationConfig.rule: got 'guess', expected one of evt" in capsys.readouterr().err

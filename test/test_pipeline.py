@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from tao_anomaly.config import FeatureConfig, PipelineConfig, WindowConfig
+from tao_anomaly.detection.detector import Detector
+from tao_anomaly.media.source import open_source
+from tao_anomaly.model.artifact import load_artifact
+from tao_anomaly.pipeline import Perception, Pipeline, PipelineResult
+from tao_anomaly.structures import AnomalyState, Frame
+from tao_anomaly.windows import FeatureMismatchError
+
+
+class Fitted(Protocol):
+    model: Path
+    process: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def pipeline(fitted: Fitted, detector: Detector) -> Pipeline:
+    artifact = load_artifact(fitted.model)
+    return Pipeline.from_config(PipelineConfig(), artifact=artifact, detector=detector)
+
+
+@pytest.fixture
+def perception(detector: Detector) -> Perception:
+    return Perception.from_config(PipelineConfig(), detector=detector)
+
+
+@pytest.fixture(scope="module")
+def frames(ped2: Path) -> list[Frame]:
+    return list(islice(open_source(ped2 / "Test" / "Test004"), 6))
+
+
+def ids(result: PipelineResult | None) -> set[str]:
+    assert result is not None
+    return set(result.scores.tracks.ids)
+
+
+def test_every_stage_speaks_of_the_same_objects(pipeline: Pipeline, frames: list[Frame]) -> None:
+    for index, frame in enumerate(frames):
+        result = pipeline.process(frame)
+        assert result is not None
+        features, windows, scores = result.features, result.windows, result.scores
+        assert features.tracks is windows.tracks is scores.tracks
+        assert features.features.shape == (len(features.tracks), 455)
+        assert {s.stamp_ns for s in (features, windows, scores)} == {frame.stamp_ns}
+        assert {s.image_size for s in (features, windows, scores)} == {(240, 360)}
+        assert features.feature_id == windows.feature_id == pipeline.perception.feature_id
+        warming = windows.observations < 2
+        assert np.array_equal(scores.states == AnomalyState.WARMUP, warming)
+        assert np.array_equal(np.isnan(scores.scores), warming)
+        assert index > 0 or warming.all()
+    assert (windows.observations == 6).sum() >= 3
+    assert pipeline.perception.epoch == 0
+    assert pipeline.perception.class_names[0] == "person"
+
+
+def test_the_same_images_give_the_same_scores(pipeline: Pipeline, frames: list[Frame]) -> None:
+    first = [pipeline.process(frame) for frame in frames[:3]]
+    pipeline.reset()
+    second = [pipeline.process(frame) for frame in frames[:3]]
+    for a, b in zip(first, second, strict=True):
+        assert np.array_equal(a.features.features, b.features.features)
+        assert np.array_equal(a.scores.scores, b.scores.scores, equal_nan=True)
+        assert [i.replace("0-", "1-", 1) for i in a.scores.tracks.ids] == list(b.scores.tracks.ids)
+
+
+def test_a_blank_image_is_an_empty_result(pipeline: Pipeline, frames: list[Frame]) -> None:
+    pipeline.process(frames[0])
+    blank = replace(frames[1], image=np.full((240, 360, 3), 114, np.uint8))
+    result = pipeline.process(blank)
+    assert ids(result) == set()
+    assert result.features.features.shape == (0, 455)
+    assert result.windows.features.shape == (0, 16, 455)
+    assert np.isnan(result.scores.frame_score)
+    assert result.events == []
+    assert not pipeline.perception.skipped
+
+
+def test_bad_images_are_counted_and_change_nothing(
+    perception: Perception, detector: Detector, frames: list[Frame]
+) -> None:
+    undisturbed = Perception.from_config(PipelineConfig(), detector=detector)
+    empty = np.zeros((0, 0, 3), np.uint8)
+    for index, frame in enumerate(frames[:3]):
+        got, wanted = perception.process(frame), undisturbed.process(frame)
+        assert got.tracks.ids == wanted.tracks.ids
+        assert np.array_equal(got.features, wanted.features)
+        assert perception.process(replace(frame, image=empty, stamp_ns=index)) is None
+        assert perception.process(replace(frame, image=frame.image[:100])) is None  # same stamp
+    assert perception.skipped == {"empty image": 3, "duplicate stamp": 3}
+    assert perception.epoch == 0
+
+
+def test_an_image_that_fails_leaves_the_stream_as_it_was(
+    perception: Perception, frames: list[Frame]
+) -> None:
+    first = perception.process(frames[0])
+    broken = Frame(np.zeros((5, 5), np.float64), 10**12, 1)  # no image, and a gap
+    with pytest.raises(Exception, match=r".+"):
+        perception.process(broken)
+    second = perception.process(frames[1])
+    assert perception.epoch == 0
+    assert set(first.tracks.ids) & set(second.tracks.ids)
+
+
+def test_a_jump_in_time_or_size_begins_an_epoch(pipeline: Pipeline, frames: list[Frame]) -> None:
+    first = replace(frames[0], stamp_ns=100 * 10**9)
+    assert {i.partition("-")[0] for i in ids(pipeline.process(first))} == {"0"}
+    back = pipeline.process(frames[1])
+    assert {i.partition("-")[0] for i in ids(back)} == {"1"}
+    assert set(back.windows.observations.tolist()) == {1}
+    assert (back.scores.states == AnomalyState.WARMUP).all()
+    cropped = replace(frames[2], image=np.ascontiguousarray(frames[2].image[:, :300]))
+    result = pipeline.process(cropped)
+    assert {i.partition("-")[0] for i in ids(result)} == {"2"}
+    assert result.scores.epoch == pipeline.perception.epoch == 2
+    assert result.scores.image_size == (240, 300)
+
+
+def test_a_model_of_other_features_is_refused(fitted: Fitted, detector: Detector) -> None:
+    other = PipelineConfig(features=FeatureConfig(grid=3))
+    with pytest.raises(FeatureMismatchError, match="use the detector weights and settings it was"):
+        Pipeline.from_config(other, artifact=load_artifact(fitted.model), detector=detector)
+
+
+def test_settings_out_of_bounds_are_refused(detector: Detector) -> None:
+    wrong = PipelineConfig(windows=WindowConfig(hop=0))
+    with pytest.raises(ValueError, match=r"WindowConfig\.hop: got 0"):
+        Perception.from_config(wrong, detector=detector)
