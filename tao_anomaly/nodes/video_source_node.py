@@ -19,7 +19,7 @@ from tao_anomaly.nodes.settings import SourceSettings
 from tao_anomaly.nodes.stage_node import THROTTLE, StageNode, run
 from tao_anomaly.structures import NANOSECONDS, Frame
 
-SETTLE = 1.0  # seconds for the others to find each other after all were seen
+SETTLE = 2.0  # seconds that all nodes have to find each other after this one has seen them
 
 
 class VideoSourceNode(StageNode):

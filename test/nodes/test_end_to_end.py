@@ -120,6 +120,13 @@ def listen(listener) -> tuple[list, list, list]:
     return received[topics.IMAGE], received[topics.FEATURES], received[topics.ANOMALIES]
 
 
+def lost(images: list, answers: list) -> list[int]:
+    """Return the numbers of the images that have no answer."""
+    answered = {to_nanoseconds(header.stamp) for header in headers(answers)}
+    stamps = [to_nanoseconds(header.stamp) for header in headers(images)]
+    return [number for number, stamp in enumerate(stamps) if stamp not in answered]
+
+
 def headers(messages: list) -> list[Header]:
     return [message.header for message in messages]
 
@@ -133,7 +140,8 @@ def test_separate_processes_give_what_the_pipeline_gives(
     images, features, anomalies = listen(listener)
     process = run_graph(source, "--lock-step")
     assert process.wait(120) == 0, process.output
-    listener.wait(lambda: len(anomalies) == len(features) == len(images) == count)
+    listener.wait(lambda: len(images) == count)
+    assert lost(images, features) == lost(images, anomalies) == [], process.output
     assert headers(features) == headers(anomalies) == headers(images)
     stamps = [to_nanoseconds(header.stamp) for header in headers(images)]
     assert set(np.diff(stamps)) == {100_000_000}
@@ -152,7 +160,8 @@ def test_one_process_gives_the_same_on_the_same_topics(
     video = tmp_path / "overlay.mp4"
     process = run_graph(ped2_clip, "--lock-step", "--composed", "--record", str(video))
     assert process.wait(120) == 0, process.output
-    listener.wait(lambda: len(anomalies) == len(features) == len(images) == 40)
+    listener.wait(lambda: len(images) == 40)
+    assert lost(images, features) == lost(images, anomalies) == [], process.output
     assert headers(features) == headers(anomalies) == headers(images)
     expected = offline(ped2_clip, headers(images), detector, model)
     assert_same_results(features, anomalies, expected)
@@ -190,6 +199,10 @@ def test_bad_images_are_skipped_and_the_good_ones_between_are_answered(
     sent = []
     for second, message in enumerate(bad, start=1):
         message.header.stamp = to_time(second * NANOSECONDS)
+        # Best effort: the first ones are lost until the node has found the publisher too.
+        while "skipped, unreadable image" not in process.output:
+            publisher.publish(message)
+            time.sleep(0.2)
         publisher.publish(message)
         time.sleep(0.3)  # or the good one would replace it before its turn
         sent.append(Header(stamp=to_time(second * NANOSECONDS + 1), frame_id="test"))
@@ -221,8 +234,8 @@ def test_no_image_is_lost_at_5_hz(
     process = run_graph(source, "--publish-rate", "5")
     assert process.wait(240) == 0, process.output
     listener.wait(lambda: len(images) == count)
-    assert headers(features) == headers(images), process.output
-    assert headers(anomalies) == headers(images), process.output
+    assert lost(images, features) == lost(images, anomalies) == [], process.output
+    assert headers(features) == headers(anomalies) == headers(images)
     picture = frame_from_image(images[0], 0).image
     in_colour = bool((picture != picture[:, :, :1]).any())
     assert in_colour == (clip == "vtest")
