@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "speed.py"
+STAGES = [
+    "letterbox",
+    "forward",
+    "suppression (NMS)",
+    "tracking",
+    "RoI features",
+    "windows",
+    "scoring",
+]
+
+
+class Fitted(Protocol):
+    model: Path
+    process: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def speed() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("speed", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["speed"] = module  # its dataclasses look their annotations up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(speed: ModuleType, monkeypatch: pytest.MonkeyPatch, weights: Path, *words: str) -> int:
+    settings = [f"pipeline.detector.weights={weights}", "pipeline.detector.threads=2"]
+    monkeypatch.setattr("sys.argv", ["speed.py", *settings, *words])
+    return speed.main()
+
+
+@pytest.mark.parametrize("fitted_model", [False, True])
+def test_each_stage_has_its_time(
+    speed: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    footage: Path,
+    fitted: Fitted,
+    weights: Path,
+    tmp_path: Path,
+    fitted_model: bool,
+) -> None:
+    output = tmp_path / "results" / "speed.md"
+    words = [f"source={footage / 'Train001'}", "warmup=3", "images=4", f"output={output}"]
+    words += [f"model={fitted.model}"] if fitted_model else []
+    assert call(speed, monkeypatch, weights, *words) == 0
+    text = output.read_text()
+    assert text in capsys.readouterr().out
+    assert "- Images: 4 timed after 3 of warm-up" in text
+    assert " cores, " in text
+    assert "360x240" in text
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    rows = {cells[0].strip(): [float(c.strip(" %")) for c in cells[1:]] for cells in lines[1:]}
+    assert list(rows) == [*STAGES, "all beside the forward", "all"]
+    for stage, (median, high, share) in rows.items():
+        assert 0 < median <= high, stage
+        assert share == pytest.approx(100 * median / rows["forward"][0], rel=0.05, abs=0.6)
+    assert rows["all"][0] > rows["forward"][0]
+    assert rows["forward"][2] == 100
+
+
+def test_percentiles_are_those_of_the_images(speed: ModuleType) -> None:
+    watch = speed.Stopwatch()
+    watch.seconds.update({"forward": [0.1] * 20, "tracking": [0.001] * 19 + [0.021]})
+    rows = speed.table(watch).splitlines()[2:]
+    assert rows[0] == "| forward | 100.00 | 100.00 | 100.0% |"
+    assert rows[1] == "| tracking | 1.00 | 2.00 | 1.0% |"
+    assert rows[2] == "| all beside the forward | 1.00 | 2.00 | 1.0% |"
+    assert rows[3] == "| all | 101.00 | 102.00 | 101.0% |"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "give source=<video, image folder or bag>"),
+        (["source={clip}", "warmup=12"], "got 12 images, expected more than warmup=12"),
+        (["source={clip}", "warmup=2", "model=gone"], "gone/config.json: not found"),
+    ],
+)
+def test_what_cannot_be_timed_is_told(
+    speed: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    footage: Path,
+    weights: Path,
+    words: list[str],
+    message: str,
+) -> None:
+    given = [word.format(clip=footage / "Train001") for word in words]
+    assert call(speed, monkeypatch, weights, *given) == 1
+    assert message in capsys.readouterr().err
