@@ -41,8 +41,7 @@ class ExtractConfig:
     topic: str | None = setting(None, "image topic of a bag that has several")
     precision: str = setting(
         ClipInfo.precision,
-        "of stored appearance and RoI grid: float16 halves the files and moves scores by up to"
-        " 5e-4, float32 by nothing",
+        "of stored appearance and RoI grid: float16 loses nothing, for the extractor rounds to it",
         choices=("float16", "float32"),
     )
     engine: str = setting("local", "local processes or Ray actors", choices=ENGINES)
