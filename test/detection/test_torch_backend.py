@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,8 @@ assert np.get_printoptions()["linewidth"] == 75
 assert os.path.isdir(os.environ["YOLO_CONFIG_DIR"])
 print(os.environ["YOLO_CONFIG_DIR"])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("YOLO_")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert not Path(done.stdout.strip()).exists()  # its settings folder is cleared away

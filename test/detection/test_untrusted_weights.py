@@ -23,6 +23,8 @@ from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.ultralytics_adapter import TorchBackend
 from tao_anomaly.weights import WeightsError
 
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+
 ARCHITECTURE = {
     "nc": 2,
     "channels": 3,
