@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("tao_anomaly_msgs.msg", reason="no messages: make setup, then make test")
 
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from tao_anomaly_msgs.msg import AnomalyArray, AnomalyEvent, TrackFeatureArray
 from vision_msgs.msg import Detection2DArray
@@ -212,6 +212,26 @@ def test_bad_images_are_skipped_and_the_good_ones_between_are_answered(
     assert all(len(message.tracks) for message in received[1:])
     assert "skipped, unreadable image (1 so far): got an empty image of 0x0" in process.output
     assert process.interrupt() == 0
+
+
+def test_compressed_images_are_taken_where_asked_for(
+    start, listener, weights: Path, vtest_clip: Path
+) -> None:
+    listener.listen(TrackFeatureArray, topics.FEATURES)
+    received = listener.received[topics.FEATURES]
+    topic = f"{topics.IMAGE}/compressed"
+    publisher = listener.node.create_publisher(CompressedImage, topic, 5)
+    words = ("-p", f"detector.weights:={weights}", "-p", "image_transport:=compressed")
+    start("tao_anomaly.nodes.detector_node", "--ros-args", *words)
+    listener.wait(publisher.get_subscription_count)
+    message = CompressedImage(format="png")
+    message.header.stamp = to_time(NANOSECONDS)
+    message.data = array.array("B", (vtest_clip / "0000.png").read_bytes())
+    while not received:  # best effort: the first ones may be lost
+        publisher.publish(message)
+        time.sleep(0.5)
+    assert received[0].header == message.header
+    assert (received[0].image_width, received[0].image_height) == (768, 576)
 
 
 def test_a_node_that_cannot_start_says_why_and_ends_the_graph(start, weights: Path) -> None:

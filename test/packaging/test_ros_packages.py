@@ -96,7 +96,7 @@ def test_the_colcon_build_installs_nodes_launch_files_and_settings(tmp_path: Pat
     share = installed / "share" / "tao_anomaly"
     for folder in ("launch", "config"):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in {".py", ".yaml", ".xml"} and "training" not in path.parts:
+            if path.suffix in {".py", ".yaml", ".xml", ".rviz"} and "training" not in path.parts:
                 assert (share / path.relative_to(ROOT)).is_file(), path
 
 

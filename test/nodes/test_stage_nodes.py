@@ -1,0 +1,185 @@
+"""The track buffer and the scorer as nodes, fed message by message."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tao_anomaly_msgs.msg", reason="no messages: make setup, then make test")
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from std_msgs.msg import Header
+from tao_anomaly_msgs.msg import AnomalyArray, TrackFeatureArray, TrackWindowArray
+
+from tao_anomaly.config import WindowConfig
+from tao_anomaly.model.artifact import Artifact, load_artifact
+from tao_anomaly.nodes import topics
+from tao_anomaly.nodes.conversions import features_message, to_time, windows_message
+from tao_anomaly.nodes.scorer_node import ScorerNode
+from tao_anomaly.nodes.stage_node import StageNode
+from tao_anomaly.nodes.track_buffer_node import TrackBufferNode
+from tao_anomaly.structures import AnomalyState, TrackFeatures
+from tao_anomaly.windows import TrackBuffer
+
+Features = Callable[..., TrackFeatures]
+
+
+@pytest.fixture
+def spin(domain: int) -> Iterator[Callable[..., StageNode]]:
+    """Make a node in this process, activate it and let it work."""
+    nodes: list[StageNode] = []
+    threads: list[threading.Thread] = []
+
+    def work(node: StageNode) -> None:
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        with contextlib.suppress(ExternalShutdownException):
+            executor.spin()
+
+    def start(make: Callable[[], StageNode], *arguments: str) -> StageNode:
+        rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
+        nodes.append(make())
+        nodes[-1].configure()
+        nodes[-1].activate()
+        threads.append(threading.Thread(target=work, args=(nodes[-1],), daemon=True))
+        threads[-1].start()
+        return nodes[-1]
+
+    yield start
+    rclpy.try_shutdown()
+    for thread in threads:
+        thread.join(10)
+    for node in nodes:
+        node.close()
+        node.destroy_node()
+
+
+def header(structure: TrackFeatures) -> Header:
+    return Header(stamp=to_time(structure.stamp_ns), frame_id="camera")
+
+
+class Exchange:
+    """Sends messages to a node and takes its answers."""
+
+    def __init__(self, listener, ask: tuple[type, str], answer: tuple[type, str]) -> None:
+        self.listener = listener
+        listener.listen(*answer)
+        self.answers = listener.received[answer[1]]
+        self.publisher = listener.node.create_publisher(*ask, 10)
+        listener.wait(self.publisher.get_subscription_count)
+        listener.wait(lambda: listener.node.count_publishers(answer[1]))
+
+    def send(self, message: object) -> object:
+        before = len(self.answers)
+        self.publisher.publish(message)
+        self.listener.wait(lambda: len(self.answers) > before, timeout=20)
+        return self.answers[-1]
+
+
+@pytest.fixture
+def image(make_features: Features) -> Callable[..., TrackFeatures]:
+    """Make image number n with one object of constant features."""
+
+    def make(n: int, *, feature_id: str = "one", dim: int = 3, value: float = 1.0) -> TrackFeatures:
+        return make_features(
+            1 + n / 10, {"0-1": np.full(dim, value)}, dim=dim, feature_id=feature_id
+        )
+
+    return make
+
+
+def test_the_hop_changes_while_the_track_buffer_runs(spin, listener, image) -> None:
+    node = spin(TrackBufferNode, "-p", "windows.hop:=4")
+    exchange = Exchange(
+        listener, (TrackFeatureArray, topics.FEATURES), (TrackWindowArray, topics.WINDOWS)
+    )
+
+    def due(first: int) -> list[int]:
+        found = []
+        for n in range(first, first + 8):
+            features = image(n)
+            answer = exchange.send(features_message(features, header(features)))
+            assert answer.header == header(features)
+            assert [track.id for track in answer.tracks] == ["0-1"]
+            found += [n] if len(answer.index) else []
+        return found
+
+    assert len(due(0)) == 3  # the first at two observations, then every fourth
+    assert node.set_parameters([Parameter("windows.hop", value=1)])[0].successful
+    assert due(8) == list(range(8, 16))
+
+
+def test_another_detector_starts_the_windows_anew(spin, listener, image) -> None:
+    spin(TrackBufferNode)
+    exchange = Exchange(
+        listener, (TrackFeatureArray, topics.FEATURES), (TrackWindowArray, topics.WINDOWS)
+    )
+    held = []
+    for n, feature_id in enumerate(["one", "one", "other", "other"]):
+        features = image(n, feature_id=feature_id)
+        held += exchange.send(features_message(features, header(features))).observations
+    assert held == [1, 2, 1, 2]
+
+
+@pytest.fixture
+def artifact(model: Path) -> Artifact:
+    return load_artifact(model)
+
+
+def test_the_threshold_changes_while_the_scorer_runs(
+    spin, listener, image, artifact: Artifact
+) -> None:
+    node = spin(ScorerNode, "-p", f"model:={artifact.folder}")
+    exchange = Exchange(
+        listener, (TrackWindowArray, topics.WINDOWS), (AnomalyArray, topics.ANOMALIES)
+    )
+    buffer = TrackBuffer(WindowConfig(hop=1))
+
+    def score(n: int) -> object:
+        features = image(n, feature_id=artifact.feature_id, dim=artifact.layout.dim, value=30.0)
+        windows = buffer.update(features)
+        answer = exchange.send(windows_message(windows, header(features)))
+        assert answer.header == header(features)
+        return answer
+
+    assert score(0).objects[0].state == AnomalyState.WARMUP
+    strange = score(1)
+    assert strange.objects[0].state == AnomalyState.ANOMALOUS
+    assert (strange.threshold, strange.model_id) == (0.5, artifact.model_id)
+    assert strange.frame_score == strange.objects[0].score
+    assert node.set_parameters([Parameter("scorer.threshold", value=1000.0)])[0].successful
+    told = score(2)
+    assert (told.objects[0].state, told.threshold) == (AnomalyState.NORMAL, 1000.0)
+
+
+def test_messages_that_cannot_be_scored_are_skipped(
+    spin, listener, image, artifact: Artifact
+) -> None:
+    node = spin(ScorerNode, "-p", f"model:={artifact.folder}")
+    exchange = Exchange(
+        listener, (TrackWindowArray, topics.WINDOWS), (AnomalyArray, topics.ANOMALIES)
+    )
+    buffer = TrackBuffer(WindowConfig())
+    good = image(0, feature_id=artifact.feature_id, dim=artifact.layout.dim)
+    exchange.send(windows_message(buffer.update(good), header(good)))
+    foreign = image(1, feature_id="foreign")
+    broken = windows_message(TrackBuffer(WindowConfig()).update(foreign), header(foreign))
+    exchange.publisher.publish(broken)  # features of another detector
+    broken.observations.append(7)
+    exchange.publisher.publish(broken)  # more observations than tracks
+    later = image(2, feature_id=artifact.feature_id, dim=artifact.layout.dim)
+    answer = exchange.send(windows_message(buffer.update(later), header(later)))
+    assert answer.header == header(later)
+    assert dict(node.skipped) == {"bad message": 2}
+
+
+def test_a_scorer_without_a_model_says_how_to_get_one(spin) -> None:
+    with pytest.raises(ValueError, match=r"got no folder.*python -m tao_anomaly\.fit"):
+        spin(ScorerNode)
