@@ -19,10 +19,10 @@ def tracks_of(**boxes: Sequence[float]) -> Tracks:
 
 
 def moving(seconds: float) -> Sequence[float]:
-    """Box of 20x60 px at the start; 48 px/s right, 24 px/s up, growing by e in 2 s."""
+    """Box of 20x60 px at the start; 48 px/s right, 24 px/s up, its height growing by e in 2 s."""
     growth = np.exp(seconds / 2)
     x, y = 100 + 48 * seconds, 150 - 24 * seconds
-    return (x - 10 * growth, y - 30 * growth, x + 10 * growth, y + 30 * growth)
+    return (x - 10, y - 30 * growth, x + 10, y + 30 * growth)
 
 
 def at(estimator: KinematicsEstimator, seconds: float, **boxes: Sequence[float]) -> FloatArray:

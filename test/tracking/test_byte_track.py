@@ -119,6 +119,25 @@ def test_a_stable_box_wins_over_a_shifted_one() -> None:
     }
 
 
+def test_the_first_round_weighs_overlap_by_confidence() -> None:
+    """Half a box away the overlap is 1/3: enough for a sure detection only."""
+    for score, same in ((0.7, True), (0.5, False)):
+        stream = Stream(config=TrackerConfig(match_iou=0.2))
+        for _ in range(5):
+            stream.show(box(50))
+        assert (stream.show(box(70), scores=[score]).ids == ("0-1",)) is same
+
+
+def test_a_pair_too_far_apart_does_not_displace_a_good_one() -> None:
+    """The two bad pairs overlap more in sum (0.44 + 0.19) than the one good pair (0.51)."""
+    stream = Stream(config=TrackerConfig(match_iou=0.2))
+    for _ in range(10):
+        stream.show(box(0), box(28.5), scores=[1.0, 1.0])
+    tracks = stream.show(box(13), box(-27), scores=[1.0, 1.0])
+    by_id = dict(zip(tracks.ids, tracks.boxes.tolist(), strict=True))
+    assert by_id == {"0-1": list(box(13)), "0-3": list(box(-27))}
+
+
 @pytest.mark.parametrize("rate", [5, 10, 30])
 def test_an_object_that_returns_after_one_second_keeps_its_id_after_two_it_does_not(
     rate: int,
