@@ -87,7 +87,7 @@ def measure_spread(model: TemporalMaeModel, table: WindowTable, count: int) -> d
 
 
 def shuffled_auc(model: TemporalMaeModel, table: WindowTable, count: int, seed: int) -> float:
-    """Return the AUC of the recon error for windows with their steps in another order.
+    """Return the AUC of the error of hidden steps for windows with their steps in another order.
 
     The times stay; the observations of the valid steps change places. 0.5: the model does not know
     the order of things.
@@ -109,7 +109,7 @@ def _recon(
     found = []
     for chunk in _chunks(np.arange(len(windows))):
         seen = model.examine(*table.arrays(windows[chunk], rows[chunk]))
-        found.append(np.nanmean(seen.errors, axis=(1, 2)))
+        found.append(np.nanmean(seen.steps, axis=(1, 2)))
     return np.concatenate(found)
 
 

@@ -60,6 +60,7 @@ def train(run: TrainRun) -> str:
             )
         )
         print(f"model {model_id} saved to {folder / ARTIFACT}")
+        accelerator.log({f"check/{name}": value for name, value in flat(result.report).items()})
         _log_artifact(accelerator, run, folder / ARTIFACT)
     accelerator.end_training()
     return model_id

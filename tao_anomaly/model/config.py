@@ -30,7 +30,10 @@ class ModelConfig:
     decoder_depth: int = setting(2, "blocks of the decoder", minimum=1, maximum=64)
     decoder_heads: int = setting(4, "attention heads of the decoder", minimum=1, maximum=64)
     dropout: float = setting(0.0, "dropout of the blocks in training", minimum=0.0, maximum=0.9)
-    outputs: tuple[str, ...] = setting(("reconstruction", "contrastive"), "output heads")
+    outputs: tuple[str, ...] = setting(
+        ("gaussian", "contrastive"),
+        "output heads; reconstruction instead of gaussian: squared error, no predicted variance",
+    )
     embedding_dim: int = setting(
         128, "dimensions of the contrastive embedding", minimum=2, maximum=4096
     )
@@ -84,8 +87,13 @@ class TrainingConfig:
 class ScoringConfig:
     """How a trained model scores a window."""
 
-    terms: tuple[str, ...] = setting(("recon", "dissimilarity"), "terms of the anomaly score")
-    weights: tuple[float, ...] = setting((0.5, 0.5), "weight of each term (alpha, 1 - alpha)")
+    terms: tuple[str, ...] = setting(
+        ("step_appearance", "step_motion", "cue_appearance", "cue_motion", "dissimilarity"),
+        "terms of the anomaly score; recon: the mean of the four errors as one term",
+    )
+    weights: tuple[float, ...] = setting(
+        (0.2, 0.2, 0.2, 0.2, 0.2), "weight of each term in the score"
+    )
     time_passes: int = setting(2, "passes with hidden steps", minimum=1, maximum=8)
     cue_passes: bool = setting(True, "one more pass with all motion hidden, one with appearance")
     memory_size: int = setting(

@@ -16,7 +16,7 @@ from tao_anomaly.model.engines import ONNX_FILE, Engine, make_engine
 from tao_anomaly.model.geometry import MOTION, PLACE
 from tao_anomaly.model.heads import FeatureShape
 from tao_anomaly.model.losses import token_errors
-from tao_anomaly.model.masking import APPEARANCE, MOTION_CUE, Masks, partition_masks
+from tao_anomaly.model.masking import APPEARANCE, MOTION_CUE, partition_masks
 from tao_anomaly.model.memory import dissimilarity
 from tao_anomaly.model.pooling import needs_grid
 from tao_anomaly.model.preparation import WindowPreparation
@@ -32,22 +32,43 @@ MIN_STEPS = 2  # with a single step nothing can be hidden and predicted
 class Examination:
     """What the passes over M windows found.
 
-    errors ``(M, T, 2)``: error of each step's appearance and motion, the mean of the passes that
-    hid it, NaN where the step is invalid or never hidden. embedding ``(M, E)``: mean over the time
-    passes, length 1.
+    steps ``(M, T, 2)``: error of each step's appearance (0) and motion (1), the mean of the time
+    passes that hid it, NaN where the step is invalid or never hidden. cues ``(M, T, 2)``: the error
+    where the whole cue was hidden, NaN where the step is invalid or without cue passes. embedding
+    ``(M, E)``: mean over the time passes, length 1.
     """
 
-    errors: FloatArray
+    steps: FloatArray
+    cues: FloatArray
     embedding: FloatArray
 
 
+def _recon(seen: Examination, memory: FloatArray) -> FloatArray:
+    parts = [_window_mean(seen.steps).mean(axis=1), _window_mean(seen.cues).mean(axis=1)]
+    return np.nanmean(np.stack(parts), axis=0)
+
+
+def _window_mean(errors: FloatArray) -> FloatArray:
+    """Return the mean ``(M, 2)`` of errors ``(M, T, 2)`` over the steps that have one."""
+    known = np.isfinite(errors)
+    count = known.sum(axis=1)
+    total = np.where(known, errors, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
 TERMS: dict[str, Callable[[Examination, FloatArray], FloatArray]] = {
-    "recon": lambda seen, memory: np.nanmean(seen.errors, axis=1).mean(axis=1),
-    "recon_appearance": lambda seen, memory: np.nanmean(seen.errors[..., APPEARANCE], axis=1),
-    "recon_motion": lambda seen, memory: np.nanmean(seen.errors[..., MOTION_CUE], axis=1),
+    "recon": _recon,
+    "step_appearance": lambda seen, _: _window_mean(seen.steps)[:, APPEARANCE],
+    "step_motion": lambda seen, _: _window_mean(seen.steps)[:, MOTION_CUE],
+    "cue_appearance": lambda seen, _: _window_mean(seen.cues)[:, APPEARANCE],
+    "cue_motion": lambda seen, _: _window_mean(seen.cues)[:, MOTION_CUE],
     "dissimilarity": lambda seen, memory: dissimilarity(seen.embedding, memory),
 }
-"""Raw terms ``(M,)`` by name, from an Examination and the memory ``(R, E)``."""
+"""Raw terms ``(M,)`` by name, from an Examination and the memory ``(R, E)``.
+
+recon: mean of the four below it. step_*: hidden steps, told by the others of the same cue (is it
+steady?). cue_*: a cue told by the other one, place and size (is it usual here?).
+"""
 
 
 class TemporalMaeModel:
@@ -94,25 +115,42 @@ class TemporalMaeModel:
     ) -> Examination:
         """Run all passes over windows of MIN_STEPS valid steps or more, in one batch."""
         windows = self.preparation.tensors(features, times, valid, aspect)
-        scoring = self.config.scoring
+        scoring, count = self.config.scoring, len(windows)
         masks = partition_masks(
             windows.valid,
             ratio=self.config.masks.ratio,
             time_passes=scoring.time_passes,
             cue_passes=scoring.cue_passes,
         )
-        repeated = windows.repeat(len(masks.hidden) // len(windows))
+        repeated = windows.repeat(len(masks.hidden) // count)
         outputs = self.engine.run(repeated, masks)
-        errors = hidden_errors(token_errors(outputs, repeated), masks, len(windows))
-        embedding = mean_direction(outputs["embedding"], len(windows), scoring.time_passes)
-        return Examination(errors.numpy(), embedding.numpy())
+        errors = token_errors(outputs, repeated).view(-1, count, *masks.hidden.shape[1:])
+        hidden = masks.hidden.view(errors.shape)
+        time = slice(0, scoring.time_passes)
+        return Examination(
+            steps=mean_where(errors[time], hidden[time]).numpy(),
+            cues=whole_cue_errors(errors, hidden, scoring).numpy(),
+            embedding=mean_direction(outputs["embedding"], count, scoring.time_passes).numpy(),
+        )
 
 
-def hidden_errors(errors: Tensor, masks: Masks, count: int) -> Tensor:
-    """Return each token's mean error ``(M, T, 2)`` over the passes ``(P * M, ...)`` that hid it."""
-    hidden = masks.hidden.view(-1, count, *masks.hidden.shape[1:])
-    total = torch.where(hidden, errors.view(hidden.shape), 0.0).sum(dim=0)
-    return total / hidden.sum(dim=0)  # 0 / 0: NaN where it never was
+def mean_where(errors: Tensor, hidden: Tensor) -> Tensor:
+    """Return the mean ``(M, T, 2)`` over the passes ``(P, M, T, 2)`` that hid a token, else NaN."""
+    return torch.where(hidden, errors, 0.0).sum(dim=0) / hidden.sum(dim=0)
+
+
+def whole_cue_errors(errors: Tensor, hidden: Tensor, scoring: ScoringConfig) -> Tensor:
+    """Return each cue's errors ``(M, T, 2)`` from the pass ``(P, M, T, 2)`` that hid all of it."""
+    if not scoring.cue_passes:
+        return torch.full(errors.shape[1:], float("nan"))
+    motion_hidden, appearance_hidden = scoring.time_passes, scoring.time_passes + 1
+    found = torch.stack(
+        (errors[appearance_hidden, ..., APPEARANCE], errors[motion_hidden, ..., MOTION_CUE]), -1
+    )
+    whole = torch.stack(
+        (hidden[appearance_hidden, ..., APPEARANCE], hidden[motion_hidden, ..., MOTION_CUE]), -1
+    )
+    return found.masked_fill(~whole, float("nan"))
 
 
 def mean_direction(embedding: Tensor, count: int, passes: int) -> Tensor:
@@ -172,6 +210,8 @@ def check_scoring(config: ScoringConfig) -> None:
     unknown = sorted(set(config.terms) - set(TERMS))
     if unknown:
         raise ValueError(f"scoring.terms: got {unknown}, expected some of {list(TERMS)}")
+    if not config.cue_passes and any(name.startswith("cue_") for name in config.terms):
+        raise ValueError("scoring.terms: got cue terms without passes for them; set cue_passes")
     if len(config.weights) != len(config.terms):
         raise ValueError(
             f"scoring.weights: got {len(config.weights)} weights for {len(config.terms)} terms"

@@ -94,7 +94,7 @@ def test_it_writes_a_report_and_curves(unbroken: tuple[Path, str]) -> None:
 def test_killed_and_resumed_it_gives_the_weights_of_the_unbroken_run(
     store: Path, tmp_path: Path, unbroken: tuple[Path, str]
 ) -> None:
-    process = command(store, tmp_path, "logger=none")
+    process = command(store, tmp_path, "logger=wandb")
     deadline = time.monotonic() + 200
     while not list(tmp_path.glob("checkpoints/epoch-*")):
         assert process.poll() is None, process.communicate()
@@ -103,7 +103,7 @@ def test_killed_and_resumed_it_gives_the_weights_of_the_unbroken_run(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "artifact").exists()
-    resumed = finished(command(store, tmp_path, "logger=none"))
+    resumed = finished(command(store, tmp_path, "logger=wandb"))
     expected = safetensors.numpy.load_file(unbroken[0] / "artifact" / "model.safetensors")
     got = safetensors.numpy.load_file(tmp_path / "artifact" / "model.safetensors")
     assert expected.keys() == got.keys()
@@ -111,6 +111,9 @@ def test_killed_and_resumed_it_gives_the_weights_of_the_unbroken_run(
         assert (got[name] == value).all(), name
     # Another process, another logger, a kill between: still the same artifact.
     assert saved_model_id(resumed) == saved_model_id(unbroken[1])
+    runs = sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
+    assert len(runs) == 2, "each start is an offline run of Weights & Biases"
+    assert b"temporal_mae" in runs[-1].read_bytes(), "the artifact is logged"
 
 
 def test_a_mistake_is_told_without_a_trace(store: Path, tmp_path: Path) -> None:
@@ -128,7 +131,7 @@ def test_a_mistake_is_told_without_a_trace(store: Path, tmp_path: Path) -> None:
         ({"model": {"pooling": "max"}}, "got 'max', expected one of attention, gap, hybrid"),
         ({"data": {"split": "test"}}, r"the store holds synthetic \(train\)"),
         ({"data": {"store": ""}}, "give data.store="),
-        ({"scoring": {"weights": (1.0,)}}, r"1 weights for 2 terms"),
+        ({"scoring": {"weights": (1.0,)}}, r"1 weights for 5 terms"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(

@@ -36,7 +36,7 @@ def test_a_corrupted_step_gets_the_highest_error(
     windows = corrupted(unseen, step)
     aspect = np.full(len(windows.index), 1.5, np.float32)
     seen = trained.model.examine(windows.features, windows.times, windows.valid, aspect)
-    assert seen.errors.mean(axis=2).argmax(axis=1).tolist() == [step] * len(windows.index)
+    assert seen.steps.mean(axis=2).argmax(axis=1).tolist() == [step] * len(windows.index)
 
 
 def test_terms_of_a_broken_window_are_higher_than_of_the_real_one(
