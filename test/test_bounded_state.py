@@ -70,5 +70,5 @@ def test_ten_thousand_short_tracks_leave_nothing_behind() -> None:
     assert started > 1000
     first, last = held[1], held[-1]
     for name, size in last.items():
-        # Ids grow by a digit or two, nothing else.
-        assert size < 1.1 * first[name], name
+        # Ids grow by a digit, and the few episodes under way differ from image to image.
+        assert size < 1.1 * first[name] + 2000, name

@@ -85,6 +85,18 @@ def test_a_blank_image_is_an_empty_result(pipeline: Pipeline, frames: list[Frame
     assert not pipeline.perception.skipped
 
 
+def test_objects_age_in_images_without_any(perception: Perception, frames: list[Frame]) -> None:
+    """People who come back after 1.7 s are new: a track is remembered for 1.5 s."""
+    blank = np.zeros((240, 360, 3), np.uint8)
+    first = {i for frame in frames[:2] for i in perception.process(frame).tracks.ids}
+    for tenths in (10, 17):
+        assert len(perception.process(Frame(blank, tenths * 10**8, tenths)).tracks) == 0
+    back = set(perception.process(replace(frames[2], stamp_ns=18 * 10**8)).tracks.ids)
+    assert len(back) >= 3
+    assert not first & back
+    assert perception.epoch == 0
+
+
 def test_bad_images_are_counted_and_change_nothing(
     perception: Perception, detector: Detector, frames: list[Frame]
 ) -> None:
