@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -20,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tao_anomaly.config import validate
 from tao_anomaly.model.artifact import ArtifactError
+from tao_anomaly.model.registry import import_plugins
 from tao_anomaly.scoring.split import split_clips
 from training.export import export_artifact
 from training.fit import fit, save
@@ -38,8 +38,7 @@ def train(run: TrainRun) -> str:
     The folder `output` gets ``artifact/``, ``checkpoints/``, ``report.md`` and the logger's files.
     A run that was interrupted goes on where its last checkpoint stands.
     """
-    for module in run.plugins:
-        importlib.import_module(module)
+    import_plugins(run.plugins)
     validate(run)
     if not run.output or not run.data.store:
         raise ValueError("give data.store=<feature store of normal footage> output=<folder>")

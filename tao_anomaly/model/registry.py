@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+PLUGINS_VARIABLE = "TAO_ANOMALY_PLUGINS"
+"""Environment variable with the modules, separated by spaces, that a scorer imports first."""
+
+
+def import_plugins(names: Iterable[str]) -> None:
+    """Import a user's modules, which register what is theirs; also from the working directory.
+
+    Raises ValueError naming the module that cannot be imported.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f"plugins: got {name!r}, which cannot be imported: {error}") from error
 
 
 class Registry(Generic[T]):
@@ -31,8 +51,8 @@ class Registry(Generic[T]):
         if name not in self._entries:
             known = ", ".join(sorted(self._entries))
             raise ValueError(
-                f"{self._kind}: got {name!r}, expected one of {known}; a name of your own needs its"
-                " module imported first (setting `plugins`)"
+                f"{self._kind}: got {name!r}, expected one of {known}; for your own, name its"
+                f" module in a training's setting `plugins`, in ${PLUGINS_VARIABLE} for a scorer"
             )
         return self._entries[name]
 

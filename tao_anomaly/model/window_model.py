@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from tao_anomaly.model.masking import APPEARANCE, MOTION_CUE, partition_masks
 from tao_anomaly.model.memory import dissimilarity
 from tao_anomaly.model.pooling import needs_grid
 from tao_anomaly.model.preparation import WindowPreparation
+from tao_anomaly.model.registry import PLUGINS_VARIABLE, import_plugins
 from tao_anomaly.model.standardizer import Standardizer
 from tao_anomaly.model.temporal_mae import TemporalMAE
 from tao_anomaly.structures import BoolArray, FeatureLayout, FloatArray, TrackWindows
@@ -179,7 +181,11 @@ def artifact_tensors(
 
 
 def build(artifact: Artifact, *, backend: str = "auto") -> TemporalMaeModel:
-    """Return the model an artifact holds; raises ArtifactError naming the key that is wrong."""
+    """Return the model an artifact holds; raises ArtifactError naming the key that is wrong.
+
+    Modules are imported only if the user's environment names them, never for what an artifact says.
+    """
+    import_plugins(os.environ.get(PLUGINS_VARIABLE, "").split())
     try:
         config = read_config(artifact.config)
         check_scoring(config.scoring)

@@ -50,7 +50,7 @@ def artifact_folder(tmp_path: Path) -> Path:
     )
     preparation = WindowPreparation(LAYOUT, SceneScale(), standardizer, use_grid=False)
     calibration = Calibration.fit(
-        generator.normal(size=(20, 2)).astype(np.float32),
+        generator.normal(size=(20, len(config.scoring.terms))).astype(np.float32),
         term_names=config.scoring.terms,
         weights=config.scoring.weights,
         cap=10.0,

@@ -45,7 +45,7 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, np.ndarray]], None]) 
 
 def test_the_forger_forges_well(artifact_folder: Path) -> None:
     forge(artifact_folder)
-    assert build(load_artifact(artifact_folder)).term_names == ("recon", "dissimilarity")
+    assert build(load_artifact(artifact_folder)).term_names[-1] == "dissimilarity"
 
 
 class Payload:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import safetensors.numpy
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.model.engines import ONNX_FILE
@@ -144,3 +145,31 @@ def test_settings_that_cannot_work_are_refused(
     with pytest.raises(ValueError, match=message):
         train(run)
     assert not (tmp_path / "artifact").exists()
+
+
+def test_a_user_adds_a_loss_in_a_module_of_the_working_directory(
+    store: Path, tmp_path: Path, tiny_run: TrainRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugin_for_test.py").write_text(
+        "from tao_anomaly.model.losses import LOSSES\n"
+        "@LOSSES.register('test_smoothness')\n"
+        "def smoothness(outputs, targets):\n"
+        "    return outputs['motion'].diff(dim=1).square().mean()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    run = replace(
+        tiny_run,
+        output=str(tmp_path / "run"),
+        plugins=("plugin_for_test",),
+        data=replace(tiny_run.data, store=str(store)),
+        train=replace(
+            tiny_run.train, epochs=1, losses={"reconstruction": 1.0, "test_smoothness": 9}
+        ),
+        logger=LoggerConfig(name="tensorboard"),
+    )
+    train(run)
+    curves = EventAccumulator(str(tmp_path / "run" / "tao_anomaly")).Reload()
+    assert curves.Scalars("train/test_smoothness")[0].value > 0
+    assert "train/contrastive" not in curves.Tags()["scalars"]
+    with pytest.raises(ValueError, match="plugins: got 'no_such_module', which cannot be imported"):
+        train(replace(run, plugins=("no_such_module",)))
