@@ -59,7 +59,7 @@ def test_pyramid_has_three_levels_of_the_input(detector: Detector, image: ImageA
     assert all(torch.isfinite(level).all() for level in pyramid.maps)
 
 
-def test_maps_are_the_inputs_of_detect_before_it_writes_over_them(
+def test_maps_are_the_inputs_of_detect_whatever_it_does_to_them(
     detector: Detector, image: ImageArray
 ) -> None:
     given: list[list[torch.Tensor]] = []
@@ -75,6 +75,7 @@ def test_maps_are_the_inputs_of_detect_before_it_writes_over_them(
     finally:
         hook.remove()
     assert len(given) == 1
+    given[0].clear()  # as some versions of Detect do, which put their own results there
     for kept, wanted in zip(output.maps, copies[0], strict=True):
         assert torch.equal(kept, wanted)
 
