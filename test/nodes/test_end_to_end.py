@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("tao_anomaly_msgs.msg", reason="no messages: make setup, then make test")
 
@@ -35,14 +36,14 @@ from tao_anomaly.pipeline import Pipeline, PipelineResult
 from tao_anomaly.structures import NANOSECONDS, EventPhase, Frame
 
 GRAPH = "tao_anomaly.nodes.graph"
+THREADS = 2  # of the detector, here and in the nodes: then sums are made in the same order
 
 
 @pytest.fixture
 def run_graph(start, weights: Path, model: Path, tmp_path: Path) -> Callable[..., object]:
     """Start the graph on a source with the real detector and the test's model."""
-    # As many threads as the detector in this process has: sums in the same order.
     settings = tmp_path / "settings.yaml"
-    settings.write_text("/**: {ros__parameters: {detector.threads: 2}}")
+    settings.write_text(f"/**: {{ros__parameters: {{detector.threads: {THREADS}}}}}")
 
     def run(source: Path, *arguments: str) -> object:
         given = ("--model", str(model), "--detector-weights", str(weights))
@@ -79,6 +80,7 @@ def offline(
     source: Path, headers: list[Header], detector: Detector, model: Path
 ) -> list[PipelineResult]:
     """Run the pipeline here on the same images with the stamps the nodes saw."""
+    torch.set_num_threads(THREADS)
     pipeline = Pipeline.from_config(
         PipelineConfig(), artifact=load_artifact(model), detector=detector
     )
@@ -106,7 +108,7 @@ def assert_same_results(
         np.testing.assert_allclose(got.features, result.features.features, rtol=1e-3, atol=1e-3)
         np.testing.assert_array_equal(scores.states, result.scores.states)
         np.testing.assert_allclose(scores.scores, result.scores.scores, atol=1e-4)
-        np.testing.assert_allclose(scores.terms, result.scores.terms, atol=1e-4)
+        np.testing.assert_allclose(scores.terms, result.scores.terms, atol=1e-3)
         assert scores.leading == result.scores.leading
         scored += int(np.isfinite(scores.scores).sum())
     return scored
