@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Make .venv and build the message packages, one step an argument:
 #   underlay/setup.sh venv | packages | messages
-# With a sourced ROS 2 distribution its rclpy and vision_msgs are used; without one, wheels and the
-# stand-in in this folder.
+# With a sourced ROS 2 distribution its rclpy and, if installed, its vision_msgs are used; without
+# one, wheels and the stand-in in this folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -28,6 +28,12 @@ has_distribution() {
   [ -n "${ROS_DISTRO:-}" ] && "$python" -c "import rclpy" 2>/dev/null
 }
 
+# What .venv was made for stays, whatever is sourced later.
+uses_distribution() {
+  grep -q "include-system-site-packages = true" "$venv/pyvenv.cfg" || return 1
+  has_distribution || fail ".venv was made on top of a ROS 2 distribution: source its setup.bash first"
+}
+
 make_venv() {
   "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))" ||
     fail "got $("$python" --version 2>&1), expected Python 3.11 or newer: make setup PYTHON=/path/to/python3.11"
@@ -46,12 +52,12 @@ install_packages() {
   local pip=("$venv/bin/python" -m pip install --quiet -c requirements/constraints.txt)
   local files=(-r requirements/build.txt -r requirements/runtime.txt -r requirements/training.txt
     -r requirements/development.txt)
-  has_distribution || files+=(-r requirements/ros_wheels.txt)
+  uses_distribution || files+=(-r requirements/ros_wheels.txt)
   echo "setup: installing torch (1 of 2)"
   retry "${pip[@]}" torch
   echo "setup: installing the other packages (2 of 2; some minutes, about 2.5 GB)"
   retry "${pip[@]}" "${files[@]}"
-  has_distribution || "$venv/bin/python" underlay/fix_wheel_exports.py
+  uses_distribution || "$venv/bin/python" underlay/fix_wheel_exports.py
   # The checkout itself, so that its programs run from any folder without being installed.
   pwd >"$("$venv/bin/python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")/tao_anomaly.pth"
 }
@@ -59,12 +65,12 @@ install_packages() {
 build_messages() {
   command -v cmake >/dev/null || fail "cmake was not found: install cmake and a C++ compiler"
   local paths=(tao_anomaly_msgs)
-  if has_distribution; then
+  uses_distribution || source underlay/env.sh
+  if uses_distribution && "$venv/bin/python" -c "import vision_msgs" 2>/dev/null; then
     echo "setup: building tao_anomaly_msgs with ROS 2 ${ROS_DISTRO}"
   else
     echo "setup: building tao_anomaly_msgs and the vision_msgs stand-in"
     paths+=(underlay)
-    source underlay/env.sh
   fi
   "$venv/bin/python" -m colcon --log-level error build --base-paths "${paths[@]}" \
     --event-handlers console_direct- console_cohesion- \

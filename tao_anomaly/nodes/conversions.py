@@ -1,7 +1,7 @@
 """Structures to messages and back.
 
 Arrays cross as one copy of memory, never element by element. What comes in is checked: sizes that
-do not fit raise ValueError, images that cannot be read ImageError (a ValueError).
+do not fit raise ValueError.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration, Time
-from sensor_msgs.msg import CompressedImage, Image
+from builtin_interfaces.msg import Duration
 from std_msgs.msg import Header
 from tao_anomaly_msgs import msg as messages
 from vision_msgs.msg import (
@@ -24,7 +23,7 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-from tao_anomaly.media.image_encoding import decode_compressed, decode_raw
+from tao_anomaly.nodes.image_conversions import to_nanoseconds, to_time
 from tao_anomaly.structures import (
     NANOSECONDS,
     AnomalyEvent,
@@ -32,57 +31,11 @@ from tao_anomaly.structures import (
     AnomalyState,
     EventPhase,
     FloatArray,
-    Frame,
-    ImageArray,
     TrackFeatures,
     Tracks,
     TrackState,
     TrackWindows,
 )
-
-
-def to_nanoseconds(time: Time | Duration) -> int:
-    """Return a time or duration message in nanoseconds, exactly."""
-    return int(time.sec) * NANOSECONDS + int(time.nanosec)
-
-
-def to_time(nanoseconds: int) -> Time:
-    """Return nanoseconds as a time message, exactly."""
-    return Time(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
-
-
-def frame_from_image(message: Image | CompressedImage, index: int) -> Frame:
-    """Return the BGR frame of an image message; without a copy for bgr8.
-
-    Raises ImageError for an empty or truncated image or an encoding that is no colour or grey.
-    """
-    if isinstance(message, CompressedImage):
-        image = decode_compressed(memoryview(message.data))
-    else:
-        image = decode_raw(
-            memoryview(message.data),
-            height=message.height,
-            width=message.width,
-            step=message.step,
-            encoding=message.encoding,
-            is_bigendian=bool(message.is_bigendian),
-        )
-    return Frame(image, to_nanoseconds(message.header.stamp), index)
-
-
-def image_message(image: ImageArray, header: Header) -> Image:
-    """Return a ``(H, W, 3)`` uint8 BGR image as a bgr8 message."""
-    height, width, channels = image.shape
-    data = array.array("B")  # an ndarray in Image.data costs rclpy a check of every byte
-    data.frombytes(np.ascontiguousarray(image).tobytes())
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding="bgr8",
-        step=width * channels,
-        data=data,
-    )
 
 
 def box_message(box: FloatArray) -> BoundingBox2D:

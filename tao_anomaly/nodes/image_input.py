@@ -11,7 +11,7 @@ from std_msgs.msg import Header
 
 from tao_anomaly.media.image_encoding import ImageError
 from tao_anomaly.nodes import qos, topics
-from tao_anomaly.nodes.conversions import frame_from_image
+from tao_anomaly.nodes.image_conversions import frame_from_image
 from tao_anomaly.nodes.mailbox import Mailbox
 from tao_anomaly.nodes.stage_node import StageNode
 from tao_anomaly.structures import Frame

@@ -12,13 +12,8 @@ from vision_msgs.msg import LabelInfo
 
 from tao_anomaly.media.video_writer import VideoWriter
 from tao_anomaly.nodes import qos, topics
-from tao_anomaly.nodes.conversions import (
-    class_names_from,
-    frame_from_image,
-    image_message,
-    scores_from,
-    to_nanoseconds,
-)
+from tao_anomaly.nodes.conversions import class_names_from, scores_from
+from tao_anomaly.nodes.image_conversions import frame_from_image, image_message, to_nanoseconds
 from tao_anomaly.nodes.image_input import ImageMessage, subscribe_images
 from tao_anomaly.nodes.parameters import Settings
 from tao_anomaly.nodes.settings import ImageSettings, OverlaySettings

@@ -13,7 +13,7 @@ from tao_anomaly_msgs.msg import AnomalyArray
 
 from tao_anomaly.media.source import FrameSource, SourceError, open_source
 from tao_anomaly.nodes import qos, topics
-from tao_anomaly.nodes.conversions import image_message, to_nanoseconds, to_time
+from tao_anomaly.nodes.image_conversions import image_message, to_nanoseconds, to_time
 from tao_anomaly.nodes.parameters import Settings
 from tao_anomaly.nodes.settings import SourceSettings
 from tao_anomaly.nodes.stage_node import THROTTLE, StageNode, run

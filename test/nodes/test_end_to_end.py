@@ -24,11 +24,10 @@ from tao_anomaly.detection.detector import Detector
 from tao_anomaly.media.source import open_source
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.nodes import topics
-from tao_anomaly.nodes.conversions import (
-    features_from,
+from tao_anomaly.nodes.conversions import features_from, scores_from
+from tao_anomaly.nodes.image_conversions import (
     frame_from_image,
     image_message,
-    scores_from,
     to_nanoseconds,
     to_time,
 )

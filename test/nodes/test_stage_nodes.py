@@ -21,7 +21,8 @@ from tao_anomaly_msgs.msg import AnomalyArray, TrackFeatureArray, TrackWindowArr
 from tao_anomaly.config import WindowConfig
 from tao_anomaly.model.artifact import Artifact, load_artifact
 from tao_anomaly.nodes import topics
-from tao_anomaly.nodes.conversions import features_message, to_time, windows_message
+from tao_anomaly.nodes.conversions import features_message, windows_message
+from tao_anomaly.nodes.image_conversions import to_time
 from tao_anomaly.nodes.scorer_node import ScorerNode
 from tao_anomaly.nodes.stage_node import StageNode
 from tao_anomaly.nodes.track_buffer_node import TrackBufferNode
