@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -56,21 +55,26 @@ def footage(ped2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fitted(footage: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
-    """A model fitted by the command, in a process of its own, and what the command told."""
-    model = tmp_path_factory.mktemp("model") / "baseline"
-    words = [f"source={footage}", f"output={model}", f"pipeline.detector.weights={weights}"]
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `fit_process` puts its model."""
+    return tmp_path_factory.mktemp("fitted") / "model"
+
+
+@pytest.fixture(scope="session")
+def fit_process(
+    footage: Path, weights: Path, model_folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """The fit command, run on `footage` in a process of its own."""
+    words = [f"source={footage}", f"output={model_folder}", f"pipeline.detector.weights={weights}"]
     command = [sys.executable, "-m", "tao_anomaly.fit", *words, "pipeline.detector.threads=2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    return Fitted(model, done)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """Folder of the model and the process that made it."""
-
-    model: Path
-    process: subprocess.CompletedProcess[str]
+@pytest.fixture(scope="session")
+def fitted_model(fit_process: subprocess.CompletedProcess[str], model_folder: Path) -> Path:
+    """Folder of a baseline fitted on `footage`."""
+    assert fit_process.returncode == 0, fit_process.stderr
+    return model_folder
 
 
 @pytest.fixture

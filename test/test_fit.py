@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -14,23 +13,19 @@ from tao_anomaly.scoring.split import split_clips
 from tao_anomaly.structures import FeatureLayout
 
 
-class Fitted(Protocol):
-    model: Path
-    process: subprocess.CompletedProcess[str]
-
-
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr("sys.argv", ["fit", *words])
     return fit.main()
 
 
-def test_one_command_fits_a_model_on_real_footage(fitted: Fitted, footage: Path) -> None:
-    assert fitted.process.returncode == 0, fitted.process.stderr
-    artifact = load_artifact(fitted.model)
-    assert f"model {artifact.model_id} saved to {fitted.model}" in fitted.process.stdout
-    assert "threshold" in fitted.process.stdout
-    assert "100%" in fitted.process.stderr  # a progress bar over the
-    assert "36/36" in fitted.process.stderr  # images of all clips
+def test_one_command_fits_a_model_on_real_footage(
+    fit_process: subprocess.CompletedProcess[str], fitted_model: Path, footage: Path
+) -> None:
+    artifact = load_artifact(fitted_model)
+    assert f"model {artifact.model_id} saved to {fitted_model}" in fit_process.stdout
+    assert "threshold" in fit_process.stdout
+    assert "100%" in fit_process.stderr  # a progress bar over the
+    assert "36/36" in fit_process.stderr  # images of all clips
     assert artifact.kind == KIND
     assert artifact.layout == FeatureLayout(appearance=448, kinematics=7)
     assert artifact.calibration.term_names == TERMS

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,11 +21,6 @@ from tao_anomaly.structures import Frame
 IMAGES = 10
 
 
-class Fitted(Protocol):
-    model: Path
-    process: subprocess.CompletedProcess[str]
-
-
 def call(monkeypatch: pytest.MonkeyPatch, weights: Path, *words: str) -> int:
     settings = [f"pipeline.detector.weights={weights}", "pipeline.detector.threads=2"]
     monkeypatch.setattr("sys.argv", ["infer", *settings, *words])
@@ -37,7 +30,7 @@ def call(monkeypatch: pytest.MonkeyPatch, weights: Path, *words: str) -> int:
 def test_a_clip_becomes_a_table_and_a_video_twice_the_same(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-    fitted: Fitted,
+    fitted_model: Path,
     weights: Path,
     ped2: Path,
     tmp_path: Path,
@@ -46,14 +39,14 @@ def test_a_clip_becomes_a_table_and_a_video_twice_the_same(
     monkeypatch.setenv("TQDM_DISABLE", "1")
     clip = ped2 / "Test" / "Test004"
     for name in ("first", "second"):
-        words = [f"source={clip}", f"model={fitted.model}", f"output={tmp_path / name}"]
+        words = [f"source={clip}", f"model={fitted_model}", f"output={tmp_path / name}"]
         assert call(monkeypatch, weights, *words, f"limit={IMAGES}") == 0
     told = capfd.readouterr().out
     assert re.search(rf"{IMAGES} images scored, 0 skipped, \d+ events; results in .*first", told)
     tables = [(tmp_path / name / "scores.parquet").read_bytes() for name in ("first", "second")]
     assert tables[0] == tables[1]
     table = pq.read_table(tmp_path / "first" / "scores.parquet")
-    assert table.schema.metadata[b"model_id"].decode() == load_artifact(fitted.model).model_id
+    assert table.schema.metadata[b"model_id"].decode() == load_artifact(fitted_model).model_id
     rows = table.to_pylist()
     assert {row["frame"] for row in rows} == set(range(IMAGES))
     assert {row["stamp_ns"] for row in rows} == {i * 10**8 for i in range(IMAGES)}
@@ -88,7 +81,7 @@ def test_a_clip_becomes_a_table_and_a_video_twice_the_same(
 def test_what_cannot_be_scored_is_told_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    fitted: Fitted,
+    fitted_model: Path,
     footage: Path,
     weights: Path,
     tmp_path: Path,
@@ -97,7 +90,7 @@ def test_what_cannot_be_scored_is_told_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("in the way")
-    given = [word.format(footage=footage, model=fitted.model) for word in words]
+    given = [word.format(footage=footage, model=fitted_model) for word in words]
     assert call(monkeypatch, weights, *given) == 1
     told = capsys.readouterr().err
     assert "error: " in told
@@ -131,8 +124,8 @@ class Interrupted:
 
 
 @pytest.fixture
-def pipeline(fitted: Fitted, detector: Detector) -> Pipeline:
-    artifact = load_artifact(fitted.model)
+def pipeline(fitted_model: Path, detector: Detector) -> Pipeline:
+    artifact = load_artifact(fitted_model)
     return Pipeline.from_config(PipelineConfig(), artifact=artifact, detector=detector)
 
 

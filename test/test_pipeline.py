@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
@@ -18,14 +16,9 @@ from tao_anomaly.structures import AnomalyState, Frame
 from tao_anomaly.windows import FeatureMismatchError
 
 
-class Fitted(Protocol):
-    model: Path
-    process: subprocess.CompletedProcess[str]
-
-
 @pytest.fixture
-def pipeline(fitted: Fitted, detector: Detector) -> Pipeline:
-    artifact = load_artifact(fitted.model)
+def pipeline(fitted_model: Path, detector: Detector) -> Pipeline:
+    artifact = load_artifact(fitted_model)
     return Pipeline.from_config(PipelineConfig(), artifact=artifact, detector=detector)
 
 
@@ -138,10 +131,10 @@ def test_a_jump_in_time_or_size_begins_an_epoch(pipeline: Pipeline, frames: list
     assert result.scores.image_size == (240, 300)
 
 
-def test_a_model_of_other_features_is_refused(fitted: Fitted, detector: Detector) -> None:
+def test_a_model_of_other_features_is_refused(fitted_model: Path, detector: Detector) -> None:
     other = PipelineConfig(features=FeatureConfig(grid=3))
     with pytest.raises(FeatureMismatchError, match="use the detector weights and settings it was"):
-        Pipeline.from_config(other, artifact=load_artifact(fitted.model), detector=detector)
+        Pipeline.from_config(other, artifact=load_artifact(fitted_model), detector=detector)
 
 
 def test_settings_out_of_bounds_are_refused(detector: Detector) -> None:

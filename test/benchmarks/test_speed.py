@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
 
 import pytest
 
@@ -19,11 +17,6 @@ STAGES = [
     "windows",
     "scoring",
 ]
-
-
-class Fitted(Protocol):
-    model: Path
-    process: subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +34,20 @@ def call(speed: ModuleType, monkeypatch: pytest.MonkeyPatch, weights: Path, *wor
     return speed.main()
 
 
-@pytest.mark.parametrize("fitted_model", [False, True])
+@pytest.mark.parametrize("with_model", [False, True])
 def test_each_stage_has_its_time(
     speed: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     footage: Path,
-    fitted: Fitted,
+    fitted_model: Path,
     weights: Path,
     tmp_path: Path,
-    fitted_model: bool,
+    with_model: bool,
 ) -> None:
     output = tmp_path / "results" / "speed.md"
     words = [f"source={footage / 'Train001'}", "warmup=3", "images=4", f"output={output}"]
-    words += [f"model={fitted.model}"] if fitted_model else []
+    words += [f"model={fitted_model}"] if with_model else []
     assert call(speed, monkeypatch, weights, *words) == 0
     text = output.read_text()
     assert text in capsys.readouterr().out
