@@ -167,7 +167,8 @@ def supervise(commands: Sequence[Sequence[str]], *, last_ends_all: bool) -> int:
 
 def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
     """End processes, first gently, then surely."""
-    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    # Not SIGINT: what was started in the background ignores it.
+    for how in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + GRACE
         alive = [child for child in children if child.poll() is None]
         for child in alive:
@@ -176,10 +177,15 @@ def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
             time.sleep(0.05)
 
 
+def heed_signals() -> None:
+    """Let Ctrl-C and termination both interrupt this process, also in the background."""
+    for how in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(how, signal.default_int_handler)
+
+
 def run(options: argparse.Namespace) -> int:
     """Start the nodes and wait for their end; returns the exit status."""
-    # Ending this process in the usual way must end the nodes too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_signals()
     commands = [command(node, options) for node in plan(options)]
     return supervise(commands, last_ends_all=bool(options.source))
 

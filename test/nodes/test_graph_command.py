@@ -17,7 +17,8 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 STUBBORN = [
     sys.executable,
     "-c",
-    "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('deaf', flush=True); time.sleep(60)",
 ]
 ENDS = [sys.executable, "-c", ""]
 FAILS = [sys.executable, "-c", "raise SystemExit(3)"]
@@ -91,8 +92,7 @@ def test_ending_the_command_ends_its_processes(tmp_path: Path, how: signal.Signa
         f"import os, time; open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(60)"
     )
     code = (
-        "import signal, sys; from tao_anomaly.nodes import graph;"
-        "signal.signal(signal.SIGTERM, signal.default_int_handler);"
+        "import sys; from tao_anomaly.nodes import graph; graph.heed_signals();"
         f"sys.exit(graph.supervise([[sys.executable, '-c', {child!r}]] * 2, last_ends_all=False))"
     )
     command = subprocess.Popen([sys.executable, "-c", code])
@@ -105,11 +105,12 @@ def test_ending_the_command_ends_its_processes(tmp_path: Path, how: signal.Signa
             os.kill(int(pid), 0)
 
 
-def test_a_process_that_ignores_ctrl_c_is_ended_all_the_same(
+def test_a_process_that_will_not_end_is_ended_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(graph, "GRACE", 0.5)
-    child = subprocess.Popen(STUBBORN)
-    time.sleep(0.5)
+    child = subprocess.Popen(STUBBORN, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"deaf\n"
     graph.end([child])
-    assert child.wait(1) == -signal.SIGTERM
+    assert child.wait(1) == -signal.SIGKILL
