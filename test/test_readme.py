@@ -22,6 +22,14 @@ def test_parameter_table_is_generated() -> None:
     assert table == made, "put the output of python -m tao_anomaly.nodes.settings --table there"
 
 
+def test_results_are_those_of_the_evaluation() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("<!-- table -->\n")[1].split("<!-- /table -->")[0]
+    made = (ROOT / "benchmarks" / "results" / "ucsd_ped2_ped2_nn.md").read_text(encoding="utf-8")
+    assert "| **nearest_neighbours (this model)** |" in table
+    assert made.startswith(table.rstrip())
+
+
 def test_linked_files_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in readme.split("](")[1:]]
