@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
+from tao_anomaly.model.examination import TERMS, Examination
 from tao_anomaly.model.interpolation import (
     last_visible,
     linear_interpolation,
@@ -15,7 +16,7 @@ from tao_anomaly.model.interpolation import (
 )
 from tao_anomaly.model.masking import partition_masks
 from tao_anomaly.model.temporal_mae import WindowTensors
-from tao_anomaly.model.window_model import MIN_STEPS, TemporalMaeModel
+from tao_anomaly.model.window_model import MIN_STEPS, TemporalMaeModel, WindowExaminer
 from tao_anomaly.structures import FloatArray, IntArray
 from training.diagnostics import spreads
 from training.window_table import WindowTable
@@ -33,7 +34,7 @@ def drawn_windows(table: WindowTable, count: int) -> IntArray:
     return usable[chosen] if len(usable) else usable
 
 
-def compare_predictors(model: TemporalMaeModel, table: WindowTable, count: int) -> Errors:
+def compare_predictors(examiner: WindowExaminer, table: WindowTable, count: int) -> Errors:
     """Return the mean squared error of hidden tokens by kind of mask and cue, then by predictor.
 
     Kinds are "steps hidden" (the time passes of the scorer) and "cue hidden" (its cue passes, where
@@ -41,20 +42,20 @@ def compare_predictors(model: TemporalMaeModel, table: WindowTable, count: int) 
     """
     sums: _Sums = defaultdict(lambda: defaultdict(list))
     for rows in _chunks(drawn_windows(table, count)):
-        _collect(model, model.preparation.tensors(*table.arrays(rows)), sums)
+        _collect(examiner, examiner.preparation.tensors(*table.arrays(rows)), sums)
     return {
         kind: {name: float(np.concatenate(errors).mean()) for name, errors in found.items()}
         for kind, found in sums.items()
     }
 
 
-def _collect(model: TemporalMaeModel, windows: WindowTensors, sums: _Sums) -> None:
-    passes, count = model.config.scoring.time_passes, len(windows)
+def _collect(examiner: WindowExaminer, windows: WindowTensors, sums: _Sums) -> None:
+    passes, count = examiner.config.scoring.time_passes, len(windows)
     masks = partition_masks(
-        windows.valid, ratio=model.config.masks.ratio, time_passes=passes, cue_passes=True
+        windows.valid, ratio=examiner.config.masks.ratio, time_passes=passes, cue_passes=True
     )
     repeated = windows.repeat(passes + 2)
-    outputs = model.engine.run(repeated, masks)
+    outputs = examiner.engine.run(repeated, masks)
     is_time = torch.arange(len(repeated)) < passes * count
     shown = masks.shown(windows.valid.shape[1])
     for i, cue in enumerate(("appearance", "motion")):
@@ -73,21 +74,21 @@ def _collect(model: TemporalMaeModel, windows: WindowTensors, sums: _Sums) -> No
                 sums[f"{cue}, {kind}"][name].append(error.numpy())
 
 
-def measure_spread(model: TemporalMaeModel, table: WindowTable, count: int) -> dict[str, float]:
+def measure_spread(examiner: WindowExaminer, table: WindowTable, count: int) -> dict[str, float]:
     """Return the spreads of ``training.diagnostics`` under the time passes of the scorer."""
-    windows = model.preparation.tensors(*table.arrays(drawn_windows(table, count)))
+    windows = examiner.preparation.tensors(*table.arrays(drawn_windows(table, count)))
     masks = partition_masks(
         windows.valid,
-        ratio=model.config.masks.ratio,
-        time_passes=model.config.scoring.time_passes,
+        ratio=examiner.config.masks.ratio,
+        time_passes=examiner.config.scoring.time_passes,
         cue_passes=True,
     ).select(torch.arange(len(windows)))
-    outputs = model.engine.run(windows, masks)
+    outputs = examiner.engine.run(windows, masks)
     return {name: float(value) for name, value in spreads(outputs, windows, masks).items()}
 
 
 def shuffled_auc(model: TemporalMaeModel, table: WindowTable, count: int, seed: int) -> float:
-    """Return the AUC of the error of hidden steps for windows with their steps in another order.
+    """Return the AUC of the term `recon` for windows with their steps in another order.
 
     The times stay; the observations of the valid steps change places. 0.5: the model does not know
     the order of things.
@@ -105,21 +106,18 @@ def shuffled_auc(model: TemporalMaeModel, table: WindowTable, count: int, seed: 
 def _recon(
     model: TemporalMaeModel, table: WindowTable, windows: IntArray, rows: IntArray
 ) -> FloatArray:
-    """Return the mean error ``(M,)`` of windows whose steps are the observations `rows`."""
+    """Return the term ``(M,)`` of windows whose steps are the observations `rows`."""
     found = []
     for chunk in _chunks(np.arange(len(windows))):
-        seen = model.examine(*table.arrays(windows[chunk], rows[chunk]))
-        found.append(np.nanmean(seen.steps, axis=(1, 2)))
+        seen = model.examiner.examine(*table.arrays(windows[chunk], rows[chunk]))
+        found.append(TERMS["recon"](seen, model.normal, model.memory))
     return np.concatenate(found)
 
 
-def embeddings(model: TemporalMaeModel, table: WindowTable) -> FloatArray:
-    """Return the unit embeddings ``(M, E)`` of all windows with enough steps, as the scorer's."""
-    found = [
-        model.examine(*table.arrays(rows)).embedding
-        for rows in _chunks(drawn_windows(table, len(table)))
-    ]
-    return np.concatenate(found)
+def examine_all(examiner: WindowExaminer, table: WindowTable) -> list[Examination]:
+    """Examine all windows of a table that have enough steps."""
+    chunks = _chunks(drawn_windows(table, len(table)))
+    return [examiner.examine(*table.arrays(rows)) for rows in chunks]
 
 
 def _chunks(rows: IntArray) -> list[IntArray]:

@@ -60,13 +60,14 @@ def export_artifact(folder: Path) -> dict[str, float]:
     if artifact.kind != KIND:
         raise ArtifactError(f"{folder}: got a model of kind {artifact.kind!r}, expected {KIND!r}")
     scorer = build(artifact, backend="torch")
-    engine = scorer.engine
+    examiner = scorer.examiner
+    engine = examiner.engine
     assert isinstance(engine, TorchEngine)
     steps = int(artifact.config["trained_with"]["windows"]["length"])
-    cells = artifact.layout.grid**2 if scorer.preparation.use_grid else 0
-    shape = feature_shape(scorer.config.model, artifact.layout)
+    cells = artifact.layout.grid**2 if examiner.preparation.use_grid else 0
+    shape = feature_shape(examiner.config.model, artifact.layout)
     examples = [
-        example(scorer.config, shape, steps=steps, cells=cells, count=n, seed=n) for n in (3, 7)
+        example(examiner.config, shape, steps=steps, cells=cells, count=n, seed=n) for n in (3, 7)
     ]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / ONNX_FILE

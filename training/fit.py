@@ -17,6 +17,7 @@ from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import save_artifact
 from tao_anomaly.model.config import TemporalMaeConfig
 from tao_anomaly.model.engines import TorchEngine
+from tao_anomaly.model.examination import NormalErrors, check_scoring
 from tao_anomaly.model.memory import select_coreset
 from tao_anomaly.model.pooling import needs_grid
 from tao_anomaly.model.preparation import WindowPreparation, raw_geometry
@@ -25,8 +26,8 @@ from tao_anomaly.model.temporal_mae import TemporalMAE
 from tao_anomaly.model.window_model import (
     KIND,
     TemporalMaeModel,
+    WindowExaminer,
     artifact_tensors,
-    check_scoring,
     feature_shape,
 )
 from tao_anomaly.scoring.calibration import Calibration
@@ -35,7 +36,7 @@ from tao_anomaly.scoring.split import Split
 from tao_anomaly.structures import FeatureLayout, TrackFeatures
 from training.evaluation import (
     compare_predictors,
-    embeddings,
+    examine_all,
     measure_spread,
     shuffled_auc,
 )
@@ -86,15 +87,8 @@ def fit(footage: Footage, split: Split, run: TrainRun, accelerator: Accelerator)
         folder=Path(run.output).expanduser(),
     )
     network = trainer.run().cpu()
-    model = with_memory(
-        TemporalMaeModel(
-            engine=TorchEngine(network),
-            preparation=data.preparation,
-            config=settings,
-            memory=np.zeros((1, run.model.embedding_dim), np.float32),
-        ),
-        data.table,
-    )
+    examiner = WindowExaminer(TorchEngine(network), data.preparation, settings)
+    model = know_normal(examiner, data.table)
     calibration = calibrate(
         model,
         weights=tuple(run.scoring.weights),
@@ -133,25 +127,28 @@ def training_data(footage: Footage, split: Split, run: TrainRun) -> TrainingData
     return TrainingData(table, WindowPreparation(layout, scale, standardizer, use_grid))
 
 
-def with_memory(model: TemporalMaeModel, table: WindowTable) -> TemporalMaeModel:
-    """Return the model with a coreset of the table's embeddings as its memory."""
-    memory = select_coreset(embeddings(model, table), model.config.scoring.memory_size)
+def know_normal(examiner: WindowExaminer, table: WindowTable) -> TemporalMaeModel:
+    """Return the model that knows what an examiner finds in the windows it was trained on."""
+    seen = examine_all(examiner, table)
+    embeddings = np.concatenate([part.embedding for part in seen])
     return TemporalMaeModel(
-        engine=model.engine, preparation=model.preparation, config=model.config, memory=memory
+        examiner=examiner,
+        normal=NormalErrors.fit(seen),
+        memory=select_coreset(embeddings, examiner.config.scoring.memory_size),
     )
 
 
 def save(result: FitResult, footage: Footage, split: Split, run: TrainRun, folder: Path) -> str:
     """Write the artifact and return its model_id."""
-    preparation = result.model.preparation
+    examiner = result.model.examiner
     return save_artifact(
         folder,
         kind=KIND,
         feature_id=footage.feature_id,
         layout=footage.layout,
         config={
-            **asdict(result.model.config),
-            "scene_scale": asdict(preparation.scale),
+            **asdict(examiner.config),
+            "scene_scale": asdict(examiner.preparation.scale),
             "trained_with": {
                 "clips": list(split.train),
                 "stride": run.data.stride,
@@ -161,7 +158,7 @@ def save(result: FitResult, footage: Footage, split: Split, run: TrainRun, folde
                 "tao_anomaly": __version__,
             },
         },
-        tensors=artifact_tensors(result.network, preparation, result.model.memory),
+        tensors=artifact_tensors(result.network, result.model),
         calibration=result.calibration,
     )
 
@@ -186,7 +183,7 @@ def _report(
         "check_windows": min(count, len(check)),
         "steps": trainer.steps,
         "steps_per_second": trainer.steps_per_second,
-        "spread": measure_spread(model, check, count),
-        "reconstruction": compare_predictors(model, check, count),
+        "spread": measure_spread(model.examiner, check, count),
+        "reconstruction": compare_predictors(model.examiner, check, count),
         "shuffled_auc": shuffled_auc(model, check, count, run.train.seed),
     }

@@ -15,6 +15,7 @@ MOTION = (
     "displacement_y",
     "velocity_x",
     "velocity_y",
+    "speed",
     "size_rate",
     "relative_log_height",
     "log_aspect",
@@ -56,15 +57,18 @@ def window_anchor(
 
 
 def window_motion(kinematics: FloatArray, aspect: FloatArray, anchor: WindowAnchor) -> FloatArray:
-    """Return ``(M, T, 7)`` in the order of ``MOTION``: person heights, seconds, natural logs."""
+    """Return ``(M, T, 8)`` in the order of ``MOTION``: person heights, seconds, natural logs."""
     person = anchor.person[:, None]
     displacement = (_centres(kinematics, aspect) - anchor.centre[:, None]) / person[..., None]
+    velocity_x = kinematics[..., _COLUMN["velocity_x"]] / person
+    velocity_y = kinematics[..., _COLUMN["velocity_y"]] / person
     log_height = kinematics[..., _COLUMN["log_height"]]
     columns = (
         displacement[..., 0],
         displacement[..., 1],
-        kinematics[..., _COLUMN["velocity_x"]] / person,
-        kinematics[..., _COLUMN["velocity_y"]] / person,
+        velocity_x,
+        velocity_y,
+        np.hypot(velocity_x, velocity_y),  # people walk either way: the speed is what is usual
         kinematics[..., _COLUMN["size_rate"]],
         log_height - np.log(person),
         kinematics[..., _COLUMN["log_width"]] + np.log(aspect)[:, None] - log_height,

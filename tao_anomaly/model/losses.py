@@ -13,6 +13,8 @@ from tao_anomaly.model.masking import Masks
 from tao_anomaly.model.registry import Registry
 from tao_anomaly.model.temporal_mae import WindowTensors
 
+CUES = ("appearance", "motion")
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -51,21 +53,27 @@ LOSSES: Registry[Loss] = Registry("loss")
 """Losses by name: called with (outputs of the heads, targets), give a scalar."""
 
 
-def token_errors(outputs: dict[str, Tensor], windows: WindowTensors) -> Tensor:
-    """Return the error ``(B, T, 2)`` of each rebuilt appearance (0) and motion (1) token.
+def value_errors(outputs: dict[str, Tensor], windows: WindowTensors) -> dict[str, Tensor]:
+    """Return the error ``(B, T, K)`` of each rebuilt value, by cue.
 
-    The mean squared error of the token; with predicted variances the mean Gaussian negative log
-    likelihood without its constant, ``(error ** 2 / variance + log variance) / 2``.
+    The squared error; with predicted variances the Gaussian negative log likelihood without its
+    constant, ``(error ** 2 / variance + log variance) / 2``.
     """
-    errors = []
-    for cue, target in (("appearance", windows.appearance), ("motion", windows.motion)):
-        squared = (outputs[cue].float() - target).square()
+    errors = {}
+    for cue in CUES:
+        squared = (outputs[cue].float() - getattr(windows, cue)).square()
         log_variance = outputs.get(f"{cue}_log_variance")
         if log_variance is not None:
             log_variance = log_variance.float()
             squared = (squared * torch.exp(-log_variance) + log_variance) / 2
-        errors.append(squared.mean(dim=-1))
-    return torch.stack(errors, dim=-1)
+        errors[cue] = squared
+    return errors
+
+
+def token_errors(outputs: dict[str, Tensor], windows: WindowTensors) -> Tensor:
+    """Return the mean error ``(B, T, 2)`` of each rebuilt appearance (0) and motion (1) token."""
+    errors = value_errors(outputs, windows)
+    return torch.stack([errors[cue].mean(dim=-1) for cue in CUES], dim=-1)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -12,10 +12,19 @@ import torch
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import save_artifact
 from tao_anomaly.model.config import ModelConfig, ScoringConfig, TemporalMaeConfig
+from tao_anomaly.model.engines import TorchEngine
+from tao_anomaly.model.examination import NormalErrors
+from tao_anomaly.model.geometry import MOTION
 from tao_anomaly.model.preparation import WindowPreparation
 from tao_anomaly.model.standardizer import Standardizer
 from tao_anomaly.model.temporal_mae import TemporalMAE
-from tao_anomaly.model.window_model import KIND, artifact_tensors, feature_shape
+from tao_anomaly.model.window_model import (
+    KIND,
+    TemporalMaeModel,
+    WindowExaminer,
+    artifact_tensors,
+    feature_shape,
+)
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.structures import FeatureLayout
 
@@ -43,7 +52,7 @@ def artifact_folder(tmp_path: Path) -> Path:
     network = TemporalMAE(config.model, feature_shape(config.model, LAYOUT))
     standardizer = Standardizer.fit(
         appearance=generator.normal(size=(50, 6)).astype(np.float32),
-        motion=generator.normal(size=(5, 4, 7)).astype(np.float32),
+        motion=generator.normal(size=(5, 4, len(MOTION))).astype(np.float32),
         place=generator.normal(size=(5, 5)).astype(np.float32),
         valid=np.ones((5, 4), bool),
         components=4,
@@ -55,7 +64,13 @@ def artifact_folder(tmp_path: Path) -> Path:
         weights=config.scoring.weights,
         cap=10.0,
     )
-    memory = np.eye(4, dtype=np.float32)
+    examiner = WindowExaminer(TorchEngine(network), preparation, config)
+    windows = generator.normal(size=(6, 16, LAYOUT.dim)).astype(np.float32)
+    times = np.tile(np.arange(-15, 1, dtype=np.float32) / 10, (6, 1))
+    seen = examiner.examine(windows, times, np.ones((6, 16), bool), np.ones(6, np.float32))
+    model = TemporalMaeModel(
+        examiner=examiner, normal=NormalErrors.fit([seen]), memory=seen.embedding[:5]
+    )
     save_artifact(
         tmp_path / "model",
         kind=KIND,
@@ -66,7 +81,7 @@ def artifact_folder(tmp_path: Path) -> Path:
             "scene_scale": asdict(preparation.scale),
             "trained_with": {"windows": {"length": 16}},
         },
-        tensors=artifact_tensors(network, preparation, memory),
+        tensors=artifact_tensors(network, model),
         calibration=calibration,
     )
     return tmp_path / "model"

@@ -39,6 +39,7 @@ def test_motion_is_measured_in_person_heights_from_the_mean_place() -> None:
     assert by_name["displacement_y"].tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
     assert by_name["velocity_x"].tolist() == pytest.approx([1.6, 1.6])
     assert by_name["velocity_y"].tolist() == pytest.approx([0.0, -0.8])
+    assert by_name["speed"].tolist() == pytest.approx([1.6, (1.6**2 + 0.8**2) ** 0.5])
     assert by_name["size_rate"].tolist() == pytest.approx([0.5, 0.0])
     assert by_name["relative_log_height"].tolist() == pytest.approx([math.log(0.8)] * 2, abs=1e-6)
     assert by_name["log_aspect"].tolist() == pytest.approx([math.log(0.5 * 2)] * 2, abs=1e-6)

@@ -91,7 +91,7 @@ def tiny_run() -> TrainRun:
         ),
         masks=MaskConfig(),
         scoring=ScoringConfig(memory_size=32),
-        train=TrainingConfig(epochs=12, learning_rate=5e-3, device="cpu"),
+        train=TrainingConfig(epochs=40, learning_rate=5e-3, device="cpu"),
         eval=EvaluationConfig(windows=200),
     )
 

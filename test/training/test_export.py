@@ -49,7 +49,7 @@ def test_engines_give_the_terms_of_torch_for_any_number_of_windows(
 ) -> None:
     artifact = load_artifact(exported)
     reference, other = build(artifact, backend="torch"), build(artifact, backend=backend)
-    assert other.engine.name == backend
+    assert other.examiner.engine.name == backend
     for cut in list(windows_of(footage.clips[split.check[0]], TrainRun().windows))[1:20]:
         expected = reference.terms(cut)
         np.testing.assert_allclose(other.terms(cut), expected, atol=TOLERANCE, rtol=1e-4)
@@ -57,8 +57,8 @@ def test_engines_give_the_terms_of_torch_for_any_number_of_windows(
 
 def test_auto_takes_the_export_and_torch_without_one(exported: Path) -> None:
     artifact = load_artifact(exported)
-    assert build(artifact).engine.name == "openvino"
-    assert build(replace(artifact, exports={})).engine.name == "torch"
+    assert build(artifact).examiner.engine.name == "openvino"
+    assert build(replace(artifact, exports={})).examiner.engine.name == "torch"
 
 
 def test_a_backend_without_its_file_or_unknown_is_refused(exported: Path) -> None:
@@ -82,11 +82,10 @@ def test_an_edited_export_is_refused(exported: Path) -> None:
 
 def test_a_graph_of_other_weights_is_refused(exported: Path) -> None:
     artifact = load_artifact(exported)
-    scorer = build(artifact, backend="torch")
-    assert isinstance(scorer.engine, TorchEngine)
-    shape = FeatureShape(3, 7, 5)
-    inputs = [example(scorer.config, shape, steps=16, cells=0, count=5, seed=0)]
-    other = TemporalMAE(scorer.config.model, shape)
+    config = build(artifact, backend="torch").examiner.config
+    shape = FeatureShape(3, 8, 5)
+    inputs = [example(config, shape, steps=16, cells=0, count=5, seed=0)]
+    other = TemporalMAE(config.model, shape)
     with pytest.raises(ExportError, match="onnxruntime differs from torch by"):
         compare_engines(TorchEngine(other), exported / ONNX_FILE, inputs)
 
@@ -94,7 +93,7 @@ def test_a_graph_of_other_weights_is_refused(exported: Path) -> None:
 def test_learned_pooling_and_all_heads_export(tmp_path: Path, tiny_run: TrainRun) -> None:
     outputs = ("gaussian", "contrastive", "forecast")
     config = TemporalMaeConfig(model=replace(tiny_run.model, pooling="hybrid", outputs=outputs))
-    shape = FeatureShape(3, 7, 5)
+    shape = FeatureShape(3, 8, 5)
     torch.manual_seed(0)
     model = TemporalMAE(config.model, shape).eval()
     examples = [
@@ -104,7 +103,7 @@ def test_learned_pooling_and_all_heads_export(tmp_path: Path, tiny_run: TrainRun
     write_onnx(model, *examples[0], path)
     differences = compare_engines(TorchEngine(model), path, examples)
     assert max(differences.values()) < TOLERANCE
-    assert make_engine(model, path, "auto").run(*examples[1])["forecast"].shape == (1, 4, 10)
+    assert make_engine(model, path, "auto").run(*examples[1])["forecast"].shape == (1, 4, 11)
 
 
 def test_only_a_temporal_mae_is_exported(exported: Path, tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ def test_a_run_gives_an_artifact_that_loads_with_its_export(unbroken: tuple[Path
     artifact = load_artifact(output / "artifact")
     assert artifact.model_id == saved_model_id(words)
     assert artifact.exports.keys() == {ONNX_FILE}
-    assert build(artifact).engine.name == "openvino"
-    assert build(artifact, backend="onnxruntime").engine.name == "onnxruntime"
+    assert build(artifact).examiner.engine.name == "openvino"
+    assert build(artifact, backend="onnxruntime").examiner.engine.name == "onnxruntime"
     assert len(artifact.calibration.evidence["check_clips"]) == 3
     used = artifact.config["trained_with"]["clips"]
     assert not set(used) & set(artifact.calibration.evidence["check_clips"])

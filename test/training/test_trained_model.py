@@ -35,7 +35,7 @@ def test_a_corrupted_step_gets_the_highest_error(
 ) -> None:
     windows = corrupted(unseen, step)
     aspect = np.full(len(windows.index), 1.5, np.float32)
-    seen = trained.model.examine(windows.features, windows.times, windows.valid, aspect)
+    seen = trained.model.examiner.examine(windows.features, windows.times, windows.valid, aspect)
     assert seen.steps.mean(axis=2).argmax(axis=1).tolist() == [step] * len(windows.index)
 
 
@@ -43,8 +43,8 @@ def test_terms_of_a_broken_window_are_higher_than_of_the_real_one(
     trained: FitResult, unseen: TrackWindows
 ) -> None:
     real, broken = trained.model.terms(unseen), trained.model.terms(corrupted(unseen, 8))
-    recon = trained.model.term_names.index("recon")
-    assert (broken[:, recon] > 3 * real[:, recon]).all()
+    step_appearance = trained.model.term_names.index("step_appearance")
+    assert (broken[:, step_appearance] > real[:, step_appearance] + 3).all()
 
 
 def test_scoring_is_deterministic_and_independent_of_the_other_windows(
@@ -81,7 +81,7 @@ def test_no_window_no_terms(trained: FitResult, unseen: TrackWindows) -> None:
         times=unseen.times[none],
         valid=unseen.valid[none],
     )
-    assert trained.model.terms(empty).shape == (0, 2)
+    assert trained.model.terms(empty).shape == (0, 5)
 
 
 def test_dissimilarity_of_the_memory_itself_is_zero(
@@ -119,12 +119,8 @@ def test_a_trained_model_has_not_collapsed(trained: FitResult) -> None:
 
 
 def test_an_unknown_term_is_refused(trained: FitResult) -> None:
-    model = trained.model
-    config = replace(model.config, scoring=replace(model.config.scoring, terms=("speed",)))
+    examiner = trained.model.examiner
+    scoring = replace(examiner.config.scoring, terms=("speed",))
+    other = replace(examiner, config=replace(examiner.config, scoring=scoring))
     with pytest.raises(ValueError, match=r"scoring\.terms: got \['speed'\]"):
-        TemporalMaeModel(
-            engine=model.engine,
-            preparation=model.preparation,
-            config=config,
-            memory=model.memory,
-        )
+        TemporalMaeModel(examiner=other, normal=trained.model.normal, memory=trained.model.memory)
