@@ -30,6 +30,14 @@ def test_results_are_those_of_the_evaluation() -> None:
     assert made.startswith(table.rstrip())
 
 
+def test_speeds_are_those_of_the_benchmark() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("<!-- speed -->\n")[1].split("<!-- /speed -->")[0]
+    made = (ROOT / "benchmarks" / "results" / "speed.md").read_text(encoding="utf-8")
+    assert "forward" in made
+    assert table.rstrip() == made.rstrip()
+
+
 def test_linked_files_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in readme.split("](")[1:]]
