@@ -58,7 +58,7 @@ def _parse(schema: type[Any], words: Sequence[str]) -> Any:
 
     Text is taken as it stands; other values are YAML.
     """
-    config = _unlocked(schema)
+    config = unlocked(schema)
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
@@ -81,7 +81,7 @@ def _kind(schema: Any, key: str) -> Any:
     return schema
 
 
-def _unlocked(schema: type[Any]) -> DictConfig:
+def unlocked(schema: type[Any]) -> DictConfig:
     """Return the defaults of `schema`; OmegaConf locks those of frozen dataclasses."""
     config = OmegaConf.structured(schema)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
 
+from tao_anomaly.command_line import unlocked
 from tao_anomaly.config import CalibrationConfig, ScorerConfig, WindowConfig, setting
 from tao_anomaly.model.config import MaskConfig, ModelConfig, ScoringConfig, TrainingConfig
 
@@ -78,13 +78,4 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str | int | f
 
 def register_schema() -> None:
     """Make TrainRun known to Hydra; its defaults are those of the dataclasses."""
-    ConfigStore.instance().store(name=SCHEMA, node=_writable(OmegaConf.structured(TrainRun)))
-
-
-def _writable(node: Any) -> Any:
-    """Lift the write protection that OmegaConf puts on frozen dataclasses: Hydra must merge."""
-    OmegaConf.set_readonly(node, None)
-    for value in node.values():
-        if isinstance(value, DictConfig):
-            _writable(value)
-    return node
+    ConfigStore.instance().store(name=SCHEMA, node=unlocked(TrainRun))
