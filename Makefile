@@ -15,8 +15,8 @@ export TAO_ANOMALY_SHARED ?= $(abspath ../shared)
 STAMPS := .venv/.made
 BUILT := install/.made
 REQUIREMENTS := $(wildcard requirements/*.txt)
-MESSAGES := $(wildcard tao_anomaly_msgs/*.* tao_anomaly_msgs/msg/*.msg underlay/vision_msgs/*.* \
-    underlay/vision_msgs/msg/*.msg)
+MESSAGES := $(wildcard tao_anomaly_msgs/*.* tao_anomaly_msgs/msg/*.msg underlay/*_msgs/*.* \
+    underlay/*_msgs/msg/*.msg)
 
 help:
 	@sed -n '1,3s/^# //p' Makefile

@@ -212,8 +212,10 @@ class AnomalyScores:
 
     states ``(N,)``: AnomalyState. scores ``(N,)``: smoothed along the track, NaN where the state is
     WARMUP or INVALID. raw ``(N,)``: the same before smoothing. terms ``(N, K)``: standardised terms
-    named by `term_names`; ``raw`` is their weighted sum. leading: name of the term that contributes
-    most, "" where there is none. threshold: scores at or above it are ANOMALOUS.
+    named by `term_names`; ``raw`` is their weighted sum. contributions ``(N, K)``: what each term
+    adds to the smoothed score; ``scores`` is their sum, exactly. leading: name of the term that
+    adds most, "" where there is none. cues: the same in words, such as "3.1x usual speed".
+    threshold: scores at or above it are ANOMALOUS.
     """
 
     stamp_ns: int
@@ -226,7 +228,9 @@ class AnomalyScores:
     raw: FloatArray
     terms: FloatArray
     term_names: tuple[str, ...]
+    contributions: FloatArray
     leading: tuple[str, ...]
+    cues: tuple[str, ...]
     threshold: float
     model_id: str
 

@@ -20,6 +20,7 @@ ROS = {
     "geometry_msgs",
     "visualization_msgs",
     "diagnostic_msgs",
+    "foxglove_msgs",
     "builtin_interfaces",
     "lifecycle_msgs",
     "rcl_interfaces",

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Make .venv and build the message packages, one step an argument:
 #   underlay/setup.sh venv | packages | messages
-# With a sourced ROS 2 distribution its rclpy and, if installed, its vision_msgs are used; without
-# one, wheels and the stand-in in this folder.
+# With a sourced ROS 2 distribution its rclpy and, if installed, its vision_msgs and foxglove_msgs
+# are used; without one, wheels and the stand-ins in this folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -66,12 +66,12 @@ build_messages() {
   command -v cmake >/dev/null || fail "cmake was not found: install cmake and a C++ compiler"
   local paths=(tao_anomaly_msgs)
   uses_distribution || source underlay/env.sh
-  if uses_distribution && "$venv/bin/python" -c "import vision_msgs" 2>/dev/null; then
-    echo "setup: building tao_anomaly_msgs with ROS 2 ${ROS_DISTRO}"
-  else
-    echo "setup: building tao_anomaly_msgs and the vision_msgs stand-in"
-    paths+=(underlay)
-  fi
+  local package
+  for package in vision_msgs foxglove_msgs; do
+    uses_distribution && "$venv/bin/python" -c "import $package" 2>/dev/null ||
+      paths+=("underlay/$package")
+  done
+  echo "setup: building ${paths[*]}"
   "$venv/bin/python" -m colcon --log-level error build --base-paths "${paths[@]}" \
     --event-handlers console_direct- console_cohesion- \
     --cmake-args -DCMAKE_BUILD_TYPE=Release -DPython3_EXECUTABLE="$PWD/$venv/bin/python"

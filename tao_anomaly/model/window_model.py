@@ -24,7 +24,7 @@ from tao_anomaly.model.geometry import MOTION, PLACE
 from tao_anomaly.model.heads import FeatureShape
 from tao_anomaly.model.masking import partition_masks
 from tao_anomaly.model.pooling import needs_grid
-from tao_anomaly.model.preparation import WindowPreparation
+from tao_anomaly.model.preparation import WindowPreparation, raw_geometry
 from tao_anomaly.model.registry import PLUGINS_VARIABLE, import_plugins
 from tao_anomaly.model.standardizer import Standardizer
 from tao_anomaly.model.temporal_mae import TemporalMAE
@@ -82,6 +82,16 @@ class TemporalMaeModel:
         height, width = windows.image_size
         aspect = np.full(len(windows.index), width / height, np.float32)
         return self.score(windows.features, windows.times, windows.valid, aspect)
+
+    def speeds(self, windows: TrackWindows) -> FloatArray:
+        """Return the mean speed ``(M,)`` over the valid steps in person heights a second."""
+        height, width = windows.image_size
+        preparation = self.examiner.preparation
+        kinematics = windows.features[..., preparation.layout.kinematics_slice]
+        aspect = np.full(len(windows.index), width / height, np.float32)
+        motion, _ = raw_geometry(kinematics, windows.valid, aspect, preparation.scale)
+        speed = np.where(windows.valid, motion[..., MOTION.index("speed")], 0.0).sum(axis=1)
+        return (speed / np.maximum(windows.valid.sum(axis=1), 1)).astype(np.float32)
 
     def score(
         self, features: FloatArray, times: FloatArray, valid: BoolArray, aspect: FloatArray

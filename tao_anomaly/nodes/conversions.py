@@ -189,16 +189,19 @@ def _score_message(scores: AnomalyScores, i: int) -> messages.AnomalyScore:
         score=float(scores.scores[i]),
         score_raw=float(scores.raw[i]),
         terms=_floats(scores.terms[i]),
+        contributions=_floats(scores.contributions[i]),
         leading=scores.leading[i],
+        cue=scores.cues[i],
     )
 
 
 def scores_from(message: messages.AnomalyArray) -> AnomalyScores:
     """Return the structure of a message; raises ValueError where its sizes do not fit."""
     objects, names = message.objects, tuple(message.term_names)
-    terms = np.zeros((len(objects), len(names)), np.float32)
+    terms, contributions = np.zeros((2, len(objects), len(names)), np.float32)
     for i, entry in enumerate(objects):
         terms[i] = _table(entry, "terms", (len(names),))
+        contributions[i] = _table(entry, "contributions", (len(names),))
     return AnomalyScores(
         stamp_ns=to_nanoseconds(message.header.stamp),
         epoch=message.epoch,
@@ -210,7 +213,9 @@ def scores_from(message: messages.AnomalyArray) -> AnomalyScores:
         raw=np.array([o.score_raw for o in objects], np.float32),
         terms=terms,
         term_names=names,
+        contributions=contributions,
         leading=tuple(o.leading for o in objects),
+        cues=tuple(o.cue for o in objects),
         threshold=message.threshold,
         model_id=message.model_id,
     )

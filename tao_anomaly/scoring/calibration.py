@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,10 +76,21 @@ class Calibration:
         values = (raw.astype(np.float64) - _row(self.mean)) / _row(self.scale)
         return np.clip(values, -self.cap, self.cap).astype(np.float32)
 
+    @property
+    def usual_speed(self) -> float:
+        """Mean speed of normal footage in person heights a second, NaN where it is not known."""
+        known = dict(zip(self.term_names, self.mean, strict=True)).get("speed", math.nan)
+        speed = float(self.evidence.get("usual_speed", known))
+        return speed if speed > 0 else math.nan
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Share ``(K,)`` of each term in the score; they sum to 1."""
+        return np.array(self.weights, np.float64) / sum(self.weights)
+
     def contributions(self, standardised: FloatArray) -> FloatArray:
         """Return what each term adds to the score, ``(N, K)``; their sum is the score."""
-        weights = _row(self.weights) / sum(self.weights)
-        return (standardised * weights).astype(np.float32)
+        return (standardised * self.shares).astype(np.float32)
 
 
 def _expect(holds: bool | np.bool_, key: str, got: object, expected: str) -> None:

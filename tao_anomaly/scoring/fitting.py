@@ -15,10 +15,12 @@ from tao_anomaly.scoring.normal_scores import NormalScores, ThresholdError
 from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.scoring.thresholds import ThresholdRule, make_rule, realised_rate
 from tao_anomaly.scoring.window_model import WindowModel
-from tao_anomaly.structures import NANOSECONDS, TrackFeatures, TrackWindows
+from tao_anomaly.structures import NANOSECONDS, FloatArray, TrackFeatures, TrackWindows
 from tao_anomaly.windows import TrackBuffer
 
 log = logging.getLogger(__name__)
+
+_TAIL_SHOWN = 500  # maxima of tracks kept as evidence
 
 Clips = Mapping[str, Sequence[TrackFeatures]]
 
@@ -46,13 +48,7 @@ def calibrate(
     calibration_clips and check_clips: images of normal clips by name, none of which trained the
     model. Raises ValueError where nothing in them could be scored.
     """
-    raw = [
-        model.terms(cut)
-        for images in calibration_clips.values()
-        for cut in windows_of(images, windows)
-        if len(cut.index)
-    ]
-    table = np.concatenate(raw) if raw else np.zeros((0, len(model.term_names)), np.float32)
+    table, speeds = _raw_terms(model, calibration_clips, windows)
     open_ended = Calibration.fit(
         table, term_names=model.term_names, weights=weights, cap=config.cap
     )
@@ -66,8 +62,30 @@ def calibrate(
         "calibration_clips": sorted(calibration_clips),
         "check_clips": sorted(check_clips),
         "check": realised_rate(threshold, check).as_dict() if len(check.scores) else None,
+        "highest": {"calibration": _highest(normal), "check": _highest(check)},
     }
+    if np.isfinite(speeds).any():
+        evidence["usual_speed"] = float(np.nanmean(speeds, dtype=np.float64))
     return replace(open_ended, threshold=threshold, evidence=evidence)
+
+
+def _raw_terms(
+    model: WindowModel, clips: Clips, windows: WindowConfig
+) -> tuple[FloatArray, FloatArray]:
+    """Return raw terms ``(N, K)`` and speeds ``(N,)`` of all windows of the clips."""
+    terms: list[FloatArray] = [np.zeros((0, len(model.term_names)), np.float32)]
+    speeds: list[FloatArray] = [np.zeros(0, np.float32)]
+    for images in clips.values():
+        for cut in windows_of(images, windows):
+            if len(cut.index):
+                terms.append(model.terms(cut))
+                speeds.append(model.speeds(cut))
+    return np.concatenate(terms), np.concatenate(speeds)
+
+
+def _highest(normal: NormalScores) -> list[float]:
+    """Return the highest maxima of tracks, falling: the tail that a threshold is judged by."""
+    return [round(float(v), 4) for v in np.sort(normal.maxima())[::-1][:_TAIL_SHOWN]]
 
 
 def normal_scores(scorer: Scorer, clips: Clips, windows: WindowConfig) -> NormalScores:

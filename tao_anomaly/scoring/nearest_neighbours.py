@@ -59,12 +59,12 @@ class NearestNeighbours:
 
     def terms(self, windows: TrackWindows) -> FloatArray:
         """Return ``(M, 2)``: speed and appearance distance of the newest step."""
-        newest = windows.features[:, -1]
-        speed = self._speed(newest[:, self.layout.kinematics_slice])
-        distance = self._distance(newest[:, self.layout.appearance_slice])
-        return np.stack([speed, distance], axis=1).astype(np.float32)
+        distance = self._distance(windows.features[:, -1, self.layout.appearance_slice])
+        return np.stack([self.speeds(windows), distance], axis=1).astype(np.float32)
 
-    def _speed(self, kinematics: FloatArray) -> FloatArray:
+    def speeds(self, windows: TrackWindows) -> FloatArray:
+        """Return the speed ``(M,)`` of the newest step in person heights a second."""
+        kinematics = windows.features[:, -1, self.layout.kinematics_slice]
         height = np.exp(kinematics[:, _LOG_HEIGHT]).astype(np.float32)
         person = self.scale.person_height(
             (kinematics[:, _Y] + height / 2).astype(np.float32), height

@@ -11,6 +11,7 @@ import numpy as np
 from tao_anomaly.config import ScorerConfig
 from tao_anomaly.model.artifact import Artifact
 from tao_anomaly.scoring.calibration import Calibration
+from tao_anomaly.scoring.explanation import cue_in_words, leading_term
 from tao_anomaly.scoring.smoothing import MovingAverage
 from tao_anomaly.scoring.thresholds import ConstantThreshold, Threshold, online_threshold
 from tao_anomaly.scoring.window_model import WindowModel, build_window_model
@@ -19,6 +20,7 @@ from tao_anomaly.structures import (
     AnomalyScores,
     AnomalyState,
     FloatArray,
+    IntArray,
     TrackWindows,
 )
 from tao_anomaly.windows import FeatureMismatchError
@@ -32,10 +34,14 @@ class _Track:
 
     average: MovingAverage
     terms: FloatArray
+    contributions: FloatArray  # smoothed
+    speed: float = math.nan  # over the usual one, smoothed alike
     seen_ns: int = 0
-    score: float = math.nan
     raw: float = math.nan
-    invalid: bool = False
+
+    @property
+    def invalid(self) -> bool:
+        return not math.isfinite(self.raw)
 
 
 class Scorer:
@@ -120,19 +126,25 @@ class Scorer:
 
     def _take(self, windows: TrackWindows) -> None:
         standardised = self.calibration.standardise(self.model.terms(windows))
-        raw = self.calibration.contributions(standardised).sum(axis=1)
+        contributions = self.calibration.contributions(standardised)
+        raw = contributions.sum(axis=1)
+        speeds = self.model.speeds(windows) / self.calibration.usual_speed
         for window, row in enumerate(windows.index):
             track_id = windows.tracks.ids[row]
             track = self._tracks.get(track_id)
             if track is None:
                 average = MovingAverage(self.config.smoothing)
-                track = self._tracks[track_id] = _Track(average, standardised[window])
+                track = _Track(average, standardised[window], contributions[window])
+                self._tracks[track_id] = track
             track.terms, track.raw = standardised[window], float(raw[window])
-            track.invalid = not math.isfinite(track.raw)
             if track.invalid:
-                track.score = math.nan
-            else:
-                track.score = track.average.update(track.raw, windows.stamp_ns)
+                track.contributions = np.full_like(contributions[window], np.nan)
+                continue
+            # The mean is linear: that of the contributions adds up to that of the score.
+            present = np.append(contributions[window], speeds[window]).astype(np.float64)
+            smoothed = track.average.update(present, windows.stamp_ns)
+            track.contributions = smoothed[:-1].astype(np.float32)
+            track.speed = float(smoothed[-1])
 
     def _prune(self, windows: TrackWindows) -> None:
         for track_id in windows.tracks.ids:
@@ -149,34 +161,49 @@ class Scorer:
         known = [self._tracks.get(track_id) for track_id in windows.tracks.ids]
         names = self.calibration.term_names
         unknown = np.full(len(names), np.nan, np.float32)
-        terms = [unknown if track is None else track.terms for track in known]
-        table = np.array(terms, np.float32).reshape(len(known), len(names))
-        scores = np.array([t.score if t else math.nan for t in known], np.float32)
+        shape = len(known), len(names)
+        terms = np.array([t.terms if t else unknown for t in known], np.float32).reshape(shape)
+        parts = [t.contributions if t else unknown for t in known]
+        contributions = np.array(parts, np.float32).reshape(shape)
+        scores = contributions.sum(axis=1)
         threshold = self._threshold.update(scores, windows.stamp_ns / NANOSECONDS)
-        states = [AnomalyState.WARMUP if t is None else _state(t, threshold) for t in known]
-        leading = self.calibration.contributions(table)
+        leading = tuple(leading_term(row, names) for row in contributions)
         return AnomalyScores(
             stamp_ns=windows.stamp_ns,
             epoch=windows.epoch,
             image_size=windows.image_size,
             tracks=windows.tracks,
             observations=windows.observations,
-            states=np.array(states, np.int64),
+            states=_states(known, scores, threshold),
             scores=scores,
             raw=np.array([t.raw if t else math.nan for t in known], np.float32),
-            terms=table,
+            terms=terms,
             term_names=names,
-            leading=tuple(
-                names[int(row.argmax())] if np.isfinite(row).all() else "" for row in leading
+            contributions=contributions,
+            leading=leading,
+            cues=tuple(
+                self._cue(name, track, row)
+                for name, track, row in zip(leading, known, contributions, strict=True)
             ),
             threshold=threshold,
             model_id=self.model_id,
         )
 
+    def _cue(self, leading: str, track: _Track | None, contributions: FloatArray) -> str:
+        if track is None or not leading:
+            return ""
+        term = self.calibration.term_names.index(leading)
+        deviations = contributions[term] / self.calibration.shares[term]
+        return cue_in_words(leading, float(deviations), track.speed)
 
-def _state(track: _Track, threshold: float) -> AnomalyState:
-    if track.invalid:
-        return AnomalyState.INVALID
-    # Compared in float32, as the score is published.
-    anomalous = np.float32(track.score) >= np.float32(threshold)
-    return AnomalyState.ANOMALOUS if anomalous else AnomalyState.NORMAL
+
+def _states(known: list[_Track | None], scores: FloatArray, threshold: float) -> IntArray:
+    states = np.where(  # compared in float32, as the score is published
+        scores >= np.float32(threshold), int(AnomalyState.ANOMALOUS), int(AnomalyState.NORMAL)
+    ).astype(np.int64)
+    for row, track in enumerate(known):
+        if track is None:
+            states[row] = AnomalyState.WARMUP
+        elif track.invalid:
+            states[row] = AnomalyState.INVALID
+    return states

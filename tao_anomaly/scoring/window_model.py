@@ -25,6 +25,13 @@ class WindowModel(Protocol):
         """Return the raw terms ``(M, K)`` of the windows, NaN where one cannot be scored."""
         ...
 
+    def speeds(self, windows: TrackWindows) -> FloatArray:
+        """Return the speed ``(M,)`` in person heights a second, NaN where it is not known.
+
+        It explains scores and is no part of them.
+        """
+        ...
+
 
 # kind of artifact -> module:function that builds its model; imported when first needed
 WINDOW_MODELS = {

@@ -35,7 +35,9 @@ def scores_of(
         raw=np.array(scores if raw is None else raw, np.float32),
         terms=np.zeros((count, 1), np.float32),
         term_names=("speed",),
+        contributions=values[:, None],
         leading=("",) * count,
+        cues=("",) * count,
         threshold=1.0,
         model_id="m",
     )

@@ -27,7 +27,9 @@ def scores_of(image: TrackFeatures, scores: list[float], states: list[int]) -> A
         raw=values * 2,
         terms=np.stack([values, -values], axis=1).reshape(-1, 2),
         term_names=("speed", "appearance"),
+        contributions=np.stack([values * 2, -values], axis=1).reshape(-1, 2),
         leading=tuple("speed" if np.isfinite(s) else "" for s in scores),
+        cues=tuple("2.0x usual speed" if np.isfinite(s) else "" for s in scores),
         threshold=1.5,
         model_id="abc",
     )

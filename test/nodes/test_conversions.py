@@ -101,7 +101,9 @@ def scores(tracks: Tracks) -> AnomalyScores:
         raw=np.array([NAN, 4.5], np.float32),
         terms=np.array([[NAN, NAN], [1.5, 3.0]], np.float32),
         term_names=("appearance", "speed"),
+        contributions=np.array([[NAN, NAN], [0.75, 2.5]], np.float32),
         leading=("", "speed"),
+        cues=("", "3.1x usual speed"),
         threshold=2.5,
         model_id="def456",
     )

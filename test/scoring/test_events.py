@@ -47,7 +47,9 @@ def show(make_features: MakeFeatures) -> Show:
             raw=scores,
             terms=none,
             term_names=(),
+            contributions=none,
             leading=("",) * len(scores),
+            cues=("",) * len(scores),
             threshold=THRESHOLD,
             model_id="m",
         )

@@ -25,6 +25,9 @@ class NewestValue:
     def terms(self, windows: TrackWindows) -> FloatArray:
         return windows.features[:, -1, :1]
 
+    def speeds(self, windows: TrackWindows) -> FloatArray:
+        return windows.features[:, -1, 1]
+
 
 def clip(make_features: MakeFeatures, *tracks: list[float]) -> Clip:
     """One clip of 10 Hz in which track i has the values of list i."""
@@ -65,6 +68,9 @@ def test_terms_are_scaled_on_the_calibration_clips_alone(make_features: MakeFeat
     assert made.evidence["calibration_clips"] == ["a", "b"]
     assert made.evidence["check_clips"] == ["c"]
     assert made.evidence["smoothing"] == 0.0
+    assert made.evidence["highest"]["calibration"] == [1.3416, -0.4472]  # of two tracks
+    assert made.evidence["usual_speed"] == 0.0
+    assert np.isnan(made.usual_speed)  # of things that stand still nothing is a multiple
 
 
 def test_the_threshold_is_checked_on_other_clips(make_features: MakeFeatures) -> None:

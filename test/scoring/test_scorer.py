@@ -31,6 +31,9 @@ class NewestStep:
     def terms(self, windows: TrackWindows) -> FloatArray:
         return windows.features[:, -1, :2]
 
+    def speeds(self, windows: TrackWindows) -> FloatArray:
+        return windows.features[:, -1, 2]
+
 
 class Unscorable(NewestStep):
     """The same, but a negative first feature cannot be scored."""
@@ -254,3 +257,38 @@ def test_the_same_images_give_the_same_scores(make_features: MakeFeatures) -> No
 
     first, second = (scores(Stream(make_features, smoothing=1.0, hop=2)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_contributions_add_up_to_the_score_exactly(make_features: MakeFeatures) -> None:
+    stream = Stream(make_features, smoothing=0.7)
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        scores = stream.show(**{name: tuple(random.normal(1, 9, 2)) for name in "abcd"})
+        # the same additions, so that not even the last bit differs; NaN where there is no score
+        np.testing.assert_array_equal(scores.contributions.sum(axis=1), scores.scores)
+    scored = np.isfinite(scores.scores)
+    assert scored.any()
+    assert scores.contributions.shape == (4, 2)
+
+
+def test_contributions_are_smoothed_as_the_score_is(make_features: MakeFeatures) -> None:
+    stream = Stream(make_features, smoothing=-0.1 / math.log(0.5))
+    stream.show(a=(0, 1))
+    stream.show(a=(4.0, 1.0))
+    scores = stream.show(a=(0.0, 9.0))
+    # speed adds 3 then 0, appearance 0 then 1; weights 1/3 and 2/3
+    np.testing.assert_allclose(scores.contributions, [[1.0, 2 / 3]], rtol=1e-6)
+    assert scores.scores[0] == pytest.approx(5 / 3)
+    assert scores.leading == ("speed",)  # of the score; the newest window's is appearance
+
+
+def test_the_cue_compares_with_the_usual_speed(make_features: MakeFeatures) -> None:
+    stream = Stream(make_features)
+    usual = replace(CALIBRATION, evidence={"usual_speed": 0.5})
+    stream.scorer.calibration = usual
+    for _ in range(2):
+        image = make_features(stream.step / 10, {"a": [4, 1, 1.55], "b": [0, 15, 0.5]})
+        stream.step += 1
+        scores = stream.scorer.update(stream.buffer.update(image))
+    assert scores.cues == ("3.1x usual speed", "appearance unlike any seen")
+    assert stream.show(a=(0, 0), c=(0, 0)).cues[1] == ""

@@ -72,6 +72,21 @@ def test_a_window_of_one_step_is_not_scored_and_does_not_disturb_the_others(
     np.testing.assert_allclose(terms[1:], trained.model.terms(unseen)[1:], rtol=1e-4, atol=1e-5)
 
 
+def test_speeds_are_means_over_the_valid_steps(trained: FitResult, unseen: TrackWindows) -> None:
+    layout = trained.model.examiner.preparation.layout
+    velocity = slice(layout.kinematics_slice.start + 4, layout.kinematics_slice.start + 6)
+    features, valid = unseen.features.copy(), unseen.valid.copy()
+    features[:, :, velocity] = 0.5
+    alike = trained.model.speeds(replace(unseen, features=features))
+    features[:, 0, velocity], valid[:, 0] = 9.0, False
+    hidden = trained.model.speeds(replace(unseen, features=features, valid=valid))
+    np.testing.assert_allclose(hidden, alike, rtol=0.1)  # the place is a mean over the steps too
+    features[:, :, velocity] = 1.0
+    np.testing.assert_allclose(
+        trained.model.speeds(replace(unseen, features=features)), 2 * alike, rtol=1e-5
+    )
+
+
 def test_no_window_no_terms(trained: FitResult, unseen: TrackWindows) -> None:
     none = np.zeros(0, np.int64)
     empty = replace(

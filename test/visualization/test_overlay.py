@@ -20,7 +20,7 @@ def draw(make_features: MakeFeatures) -> Draw:
     def over(
         image: ImageArray,
         *objects: tuple[Sequence[float], AnomalyState, float],
-        leading: str = "speed",
+        cue: str = "3.1x usual speed",
         threshold: float = 2.0,
     ) -> ImageArray:
         names = {f"0-{i}": [0] * 3 for i in range(len(objects))}
@@ -38,7 +38,9 @@ def draw(make_features: MakeFeatures) -> Draw:
             raw=values,
             terms=np.zeros((count, 1), np.float32),
             term_names=("speed",),
-            leading=(leading,) * count,
+            contributions=values[:, None],
+            leading=("speed",) * count,
+            cues=(cue,) * count,
             threshold=threshold,
             model_id="m",
         )
