@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
@@ -47,12 +47,22 @@ class ImageInput:
         self._node = node
         self._handle = handle
         self._index = 0
+        self._sequence: int | None = None
         self._mailbox: Mailbox[ImageMessage] = Mailbox(node.guarded(self._work))
         subscribe_images(node, transport, self._receive)
 
-    def _receive(self, message: ImageMessage) -> None:
+    def _receive(self, message: ImageMessage, info: dict[str, Any]) -> None:
+        self._count_lost(info["publication_sequence_number"])
         if self._mailbox.put(message):
             self._node.skip("image replaced by a newer one before its turn")
+
+    def _count_lost(self, sequence: int) -> None:
+        """Count the images that the publisher sent and the middleware did not bring."""
+        last, self._sequence = self._sequence, sequence
+        topic = topics.IMAGE
+        if last is None or sequence <= last + 1 or self._node.count_publishers(topic) != 1:
+            return  # nothing is missing, or another publisher's numbers
+        self._node.skip("image lost on its way", count=sequence - last - 1)
 
     def _work(self, message: ImageMessage) -> None:
         try:
@@ -62,7 +72,12 @@ class ImageInput:
             return
         self._index += 1
         self._handle(frame, message.header)
+        self._node.answered += 1
 
     def close(self) -> None:
-        """Stop the worker thread when the image in work is done."""
+        """Stop the worker thread when the image in work is done, and say what was done."""
         self._mailbox.close()
+        left_out = sum(self._node.skipped.values())
+        self._node.get_logger().info(
+            f"{self._node.answered} images answered, {left_out} left out {dict(self._node.skipped)}"
+        )

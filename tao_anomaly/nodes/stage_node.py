@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -21,13 +22,15 @@ class StageNode(Node):
 
     The constructor declares parameters. `configure` loads what the node needs and raises ValueError
     with the remedy where it cannot. `activate` begins to publish and receive. `close` ends both.
-    skipped: messages left out so far, by reason. exit_status: of the process.
+    answered: messages answered. skipped: those left out, by reason. exit_status: of the process.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        self.answered = 0
         self.skipped: Counter[str] = Counter()
         self.exit_status = 0
+        self._said: dict[str, float] = {}
 
     def configure(self) -> None:
         """Load and check what the node needs."""
@@ -38,12 +41,15 @@ class StageNode(Node):
     def close(self) -> None:
         """Stop threads and release what `configure` took."""
 
-    def skip(self, reason: str, detail: object = "") -> None:
-        """Count a message that is left out and say so, but not for each of many."""
-        self.skipped[reason] += 1
+    def skip(self, reason: str, detail: object = "", *, count: int = 1) -> None:
+        """Count messages that are left out and say so, but of one reason not for each of many."""
+        self.skipped[reason] += count
+        now = time.monotonic()
+        if now - self._said.get(reason, -THROTTLE) < THROTTLE:
+            return
+        self._said[reason] = now
         self.get_logger().warning(
-            f"skipped, {reason} ({self.skipped[reason]} so far){f': {detail}' if detail else ''}",
-            throttle_duration_sec=THROTTLE,
+            f"skipped, {reason} ({self.skipped[reason]} so far){f': {detail}' if detail else ''}"
         )
 
     def guarded(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:

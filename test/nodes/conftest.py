@@ -77,7 +77,7 @@ class Process:
     def wait(self, timeout: float) -> int:
         return self.child.wait(timeout)
 
-    def wait_for(self, text: str, timeout: float = 60.0) -> None:
+    def wait_for(self, text: str, timeout: float = 120.0) -> None:
         deadline = time.monotonic() + timeout
         while text not in self.output:
             assert self.child.poll() is None, f"ended with {self.child.poll()}:\n{self.output}"
@@ -86,7 +86,7 @@ class Process:
 
     def interrupt(self) -> int:
         self.child.send_signal(signal.SIGINT)
-        return self.child.wait(30)
+        return self.child.wait(60)
 
 
 @pytest.fixture
@@ -137,11 +137,17 @@ class Listener:
         profile = QoSProfile(depth=1000, **quality)
         self.node.create_subscription(kind, topic, messages.append, profile)
 
-    def wait(self, condition: Callable[[], object], timeout: float = 60.0) -> None:
+    def wait(self, condition: Callable[[], object], timeout: float = 120.0) -> None:
         deadline = time.monotonic() + timeout
         while not condition():
             counts = {topic: len(messages) for topic, messages in self.received.items()}
             assert time.monotonic() < deadline, f"timed out with {counts}"
+            time.sleep(0.02)
+
+    def wait_up_to(self, seconds: float, condition: Callable[[], object]) -> None:
+        """Wait for a condition that need not come true."""
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def close(self) -> None:

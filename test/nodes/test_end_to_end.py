@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_separate_processes_give_what_the_pipeline_gives(
     count = len(list(source.iterdir()))
     images, features, anomalies = listen(listener)
     process = run_graph(source, "--lock-step")
-    assert process.wait(120) == 0, process.output
+    assert process.wait(240) == 0, process.output
     listener.wait(lambda: len(images) == count)
     assert lost(images, features) == lost(images, anomalies) == [], process.output
     assert headers(features) == headers(anomalies) == headers(images)
@@ -160,7 +161,7 @@ def test_one_process_gives_the_same_on_the_same_topics(
     listener.listen(CameraInfo, topics.CAMERA_INFO)
     video = tmp_path / "overlay.mp4"
     process = run_graph(ped2_clip, "--lock-step", "--composed", "--record", str(video))
-    assert process.wait(120) == 0, process.output
+    assert process.wait(240) == 0, process.output
     listener.wait(lambda: len(images) == 40)
     assert lost(images, features) == lost(images, anomalies) == [], process.output
     assert headers(features) == headers(anomalies) == headers(images)
@@ -188,29 +189,31 @@ def test_bad_images_are_skipped_and_the_good_ones_between_are_answered(
     process = start(
         "tao_anomaly.nodes.detector_node", "--ros-args", "-p", f"detector.weights:={weights}"
     )
-    process.wait_for("ready")
-    listener.wait(publisher.get_subscription_count)
-    listener.wait(lambda: listener.node.count_publishers(topics.FEATURES))
     good = next(iter(open_source(vtest_clip))).image
+    sent: list[Header] = []
+
+    def send_good_until_answered() -> None:
+        before = len(received)
+        while len(received) == before:  # best effort: one may be lost
+            sent.append(Header(stamp=to_time((1 + len(sent)) * NANOSECONDS), frame_id="test"))
+            publisher.publish(image_message(good, sent[-1]))
+            listener.wait_up_to(1.0, lambda: len(received) > before)
+
+    send_good_until_answered()
     bad = [
         Image(encoding="bgr8"),
         Image(height=1, width=1, step=14, encoding="16SC7", data=array.array("B", bytes(14))),
         Image(height=480, width=640, step=1920, encoding="bgr8", data=array.array("B", b"few")),
     ]
-    sent = []
-    for second, message in enumerate(bad, start=1):
-        message.header.stamp = to_time(second * NANOSECONDS)
-        # Best effort: the first ones are lost until the node has found the publisher too.
+    for message in bad:
+        publisher.publish(message)
         while "skipped, unreadable image" not in process.output:
             publisher.publish(message)
             time.sleep(0.2)
-        publisher.publish(message)
-        time.sleep(0.3)  # or the good one would replace it before its turn
-        sent.append(Header(stamp=to_time(second * NANOSECONDS + 1), frame_id="test"))
-        publisher.publish(image_message(good, sent[-1]))
-        listener.wait(lambda: len(received) == len(sent))
-    assert headers(received) == sent
-    assert all(len(message.tracks) for message in received[1:])
+        send_good_until_answered()
+    answered = headers(received)
+    assert answered == [header for header in sent if header in answered]
+    assert all(len(message.tracks) for message in received)
     assert "skipped, unreadable image (1 so far): got an empty image of 0x0" in process.output
     assert process.interrupt() == 0
 
@@ -243,20 +246,18 @@ def test_a_node_that_cannot_start_says_why_and_ends_the_graph(start, weights: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("clip", ["Test004", "vtest"])
-def test_no_image_is_lost_at_5_hz(
-    clip: str, run_graph, listener, ped2: Path, shared: Path, tmp_path: Path
+def test_every_image_is_answered_or_counted_whatever_the_pace(
+    run_graph, listener, vtest_clip: Path
 ) -> None:
-    source = ped2 / "Test" / "Test004"
-    if clip == "vtest":
-        source = cut(shared / "data" / "vtest.avi", tmp_path / "vtest", 100)
-    count = open_source(source).length
     images, features, anomalies = listen(listener)
-    process = run_graph(source, "--publish-rate", "5")
+    process = run_graph(vtest_clip, "--publish-rate", "15")
     assert process.wait(240) == 0, process.output
-    listener.wait(lambda: len(images) == count)
-    assert lost(images, features) == lost(images, anomalies) == [], process.output
-    assert headers(features) == headers(anomalies) == headers(images)
+    listener.wait(lambda: len(images) == 30)
+    answered = headers(anomalies)
+    assert headers(features) == answered == [h for h in headers(images) if h in answered]
+    counted = re.search(r"detector.*: (\d+) images answered, (\d+) left out", process.output)
+    assert counted, process.output
+    assert int(counted[1]) == len(answered)
+    assert int(counted[1]) + int(counted[2]) == len(images), process.output
     picture = frame_from_image(images[0], 0).image
-    in_colour = bool((picture != picture[:, :, :1]).any())
-    assert in_colour == (clip == "vtest")
+    assert (picture != picture[:, :, :1]).any(), "grey, though the video is in colour"
