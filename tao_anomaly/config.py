@@ -6,6 +6,7 @@ artifacts store them. A field's ``metadata["description"]`` is its documentation
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -32,7 +33,12 @@ class DetectorConfig:
         " $TAO_ANOMALY_SHARED/weights and in the user's cache",
     )
     weights_sha256: str = setting("", "expected SHA-256 of the weights file; empty: not checked")
-    backend: str = setting("auto", "inference backend: auto or torch", choices=("auto", "torch"))
+    backend: str = setting(
+        "auto",
+        "inference backend: auto (torch on CUDA, else the first of openvino_bf16, openvino,"
+        " onnxruntime, torch that is there, pays and agrees with torch) or one by name",
+        choices=("auto", "openvino_bf16", "openvino", "onnxruntime", "tensorrt", "torch"),
+    )
     device: str = setting("auto", "torch device: auto, cpu, cuda, cuda:N")
     input_size: int = setting(
         640, "long side of the detector's input in pixels, a multiple of 32", minimum=32
@@ -53,7 +59,7 @@ class DetectorConfig:
     max_detections: int = setting(
         100, "most boxes kept in one image, best first", minimum=1, maximum=256
     )
-    threads: int = setting(0, "CPU threads of the detector; 0: the backend's default", minimum=0)
+    threads: int = setting(0, "CPU threads of the detector; 0: as many as torch takes", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,12 @@ class TrackerConfig:
     lifetime: float = setting(1.5, "seconds a lost track is remembered", minimum=0.0)
     max_gap: float = setting(
         2.0, "a pause between images longer than this many seconds starts a new epoch", minimum=0.0
+    )
+    camera_motion: str = setting(
+        "static",
+        "static: the camera stands still; compensate: it moves, which is measured on the background"
+        " and taken out of association and speeds",
+        choices=("static", "compensate"),
     )
 
 
@@ -207,5 +219,22 @@ def portable_settings(config: PipelineConfig) -> dict[str, Any]:
     settings = asdict(config)
     for machine in ("weights", "weights_sha256", "backend", "device", "threads"):
         del settings["detector"][machine]
-    del settings["scorer"]["threshold"]
+    for later in ("threshold", "event_start", "event_end"):
+        del settings["scorer"][later]
     return settings
+
+
+def differing_settings(recorded: Mapping[str, Any], config: PipelineConfig) -> list[str]:
+    """Name the portable settings of `config` that are not those recorded, with both values.
+
+    recorded: settings by stage. A stage it lacks is not compared; a setting it lacks is younger
+    than the record and had its default then.
+    """
+    defaults = portable_settings(PipelineConfig())
+    return [
+        f"{stage}.{name}: got {value!r}, expected {held!r}"
+        for stage, present in portable_settings(config).items()
+        if stage in recorded
+        for name, value in present.items()
+        if value != (held := {**defaults[stage], **recorded[stage]}[name])
+    ]

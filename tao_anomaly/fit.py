@@ -69,6 +69,7 @@ def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
         [clips[name] for name in split.train],
         layout=perception.layout,
         seed=config.calibration.seed,
+        camera_motion=config.pipeline.tracker.camera_motion,
     )
     calibration = calibrate(
         model,

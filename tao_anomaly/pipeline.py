@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
-from tao_anomaly.config import PipelineConfig, validate
+from tao_anomaly.config import PipelineConfig, differing_settings, validate
 from tao_anomaly.detection.detector import Detector
 from tao_anomaly.features.extractor import FeatureExtractor
 from tao_anomaly.model.artifact import Artifact
@@ -21,6 +21,7 @@ from tao_anomaly.structures import (
     TrackWindows,
 )
 from tao_anomaly.tracking.byte_track import ByteTracker
+from tao_anomaly.tracking.camera_motion import STILL, CameraMotionEstimator
 from tao_anomaly.tracking.tracker import EpochGuard, Tracker
 from tao_anomaly.windows import TrackBuffer
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 class Perception:
     """Detection, tracking and features of one stream.
 
+    camera: measures the motion of a camera that does not stand still.
     skipped: images left out so far, by reason. layout, feature_id, class_names: of the features.
     """
 
@@ -40,11 +42,13 @@ class Perception:
         tracker: Tracker,
         extractor: FeatureExtractor,
         guard: EpochGuard,
+        camera: CameraMotionEstimator | None = None,
     ) -> None:
         self.detector = detector
         self.tracker = tracker
         self.extractor = extractor
         self.guard = guard
+        self.camera = camera
         self.skipped: Counter[str] = Counter()
 
     @staticmethod
@@ -55,8 +59,15 @@ class Perception:
         return Perception(
             detector=detector,
             tracker=ByteTracker(config.tracker),
-            extractor=FeatureExtractor(detector=detector, config=config.features),
+            extractor=FeatureExtractor(
+                detector=detector,
+                config=config.features,
+                camera_motion=config.tracker.camera_motion,
+            ),
             guard=EpochGuard(config.tracker),
+            camera=(
+                CameraMotionEstimator() if config.tracker.camera_motion == "compensate" else None
+            ),
         )
 
     @property
@@ -98,8 +109,9 @@ class Perception:
         if reason:
             log.warning("epoch %d begins: %s", self.epoch, reason)
             self._restart_stages()
-        tracks = self.tracker.update(detections, frame.stamp_ns)
-        features = self.extractor.extract(tracks, pyramid, frame.stamp_ns, frame.size)
+        motion = self.camera.update(frame.image, detections.boxes) if self.camera else STILL
+        tracks = self.tracker.update(detections, frame.stamp_ns, motion)
+        features = self.extractor.extract(tracks, pyramid, frame.stamp_ns, frame.size, motion)
         return TrackFeatures(
             stamp_ns=frame.stamp_ns,
             epoch=self.epoch,
@@ -112,6 +124,8 @@ class Perception:
     def _restart_stages(self) -> None:
         self.tracker.reset(self.epoch)
         self.extractor.reset()
+        if self.camera:
+            self.camera.reset()
 
 
 @dataclass(frozen=True)
@@ -139,10 +153,14 @@ class Pipeline:
     def from_config(
         config: PipelineConfig, *, artifact: Artifact, detector: Detector | None = None
     ) -> Pipeline:
-        """Build the stages and refuse an artifact made for other features."""
+        """Build the stages; an artifact made for other features is refused.
+
+        Other settings than the artifact was fitted with give a warning that names them.
+        """
         perception = Perception.from_config(config, detector=detector)
         scorer = Scorer.from_artifact(artifact, config=config.scorer)
         scorer.require(perception.feature_id)
+        warn_of_settings(artifact, config)
         return Pipeline(
             perception=perception,
             buffer=TrackBuffer(config.windows),
@@ -165,3 +183,15 @@ class Pipeline:
         windows = self.buffer.update(features)
         scores = self.scorer.update(windows)
         return PipelineResult(features, windows, scores, self.events.update(scores))
+
+
+def warn_of_settings(artifact: Artifact, config: PipelineConfig) -> None:
+    """Log which settings that scores depend on are not those the artifact was fitted with."""
+    differing = differing_settings(artifact.config.get("fitted_with", {}), config)
+    if differing:
+        log.warning(
+            "model %s was fitted with other settings (%s): its scores and threshold may not hold;"
+            " use those settings, or fit it again with the present ones",
+            artifact.model_id,
+            "; ".join(differing),
+        )

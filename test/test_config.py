@@ -13,7 +13,9 @@ from tao_anomaly.config import (
     DetectorConfig,
     PipelineConfig,
     ScorerConfig,
+    TrackerConfig,
     WindowConfig,
+    differing_settings,
     portable_settings,
     setting,
     validate,
@@ -76,3 +78,20 @@ def test_settings_of_the_machine_are_not_part_of_a_model() -> None:
     changed = replace(there, windows=WindowConfig(length=8))
     assert portable_settings(changed) != portable
     assert asdict(there)["detector"]["device"] == "cuda"
+
+
+def test_differing_settings_are_named_with_both_values() -> None:
+    recorded = json.loads(json.dumps(portable_settings(PipelineConfig())))
+    assert differing_settings(recorded, PipelineConfig()) == []
+    del recorded["tracker"]["camera_motion"]  # younger than the record: it was static
+    del recorded["windows"]  # not known
+    present = replace(
+        PipelineConfig(),
+        tracker=TrackerConfig(camera_motion="compensate"),
+        windows=WindowConfig(length=8),
+        scorer=ScorerConfig(smoothing=0.5, event_start=9.0),
+    )
+    assert differing_settings(recorded, present) == [
+        "tracker.camera_motion: got 'compensate', expected 'static'",
+        "scorer.smoothing: got 0.5, expected 1.0",
+    ]

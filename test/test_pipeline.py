@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tao_anomaly.config import FeatureConfig, PipelineConfig, WindowConfig
+from tao_anomaly.config import FeatureConfig, PipelineConfig, TrackerConfig, WindowConfig
 from tao_anomaly.detection.detector import Detector
 from tao_anomaly.media.source import open_source
 from tao_anomaly.model.artifact import load_artifact
@@ -141,3 +141,24 @@ def test_settings_out_of_bounds_are_refused(detector: Detector) -> None:
     wrong = PipelineConfig(windows=WindowConfig(hop=0))
     with pytest.raises(ValueError, match=r"WindowConfig\.hop: got 0"):
         Perception.from_config(wrong, detector=detector)
+
+
+def test_a_model_fitted_with_other_settings_is_used_with_a_warning(
+    fitted_model: Path, detector: Detector, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = load_artifact(fitted_model)
+    Pipeline.from_config(PipelineConfig(), artifact=artifact, detector=detector)
+    assert caplog.messages == []
+    other = PipelineConfig(windows=WindowConfig(hop=5), tracker=TrackerConfig(lifetime=3.0))
+    Pipeline.from_config(other, artifact=artifact, detector=detector)
+    (message,) = caplog.messages
+    assert "tracker.lifetime: got 3.0, expected 1.5; windows.hop: got 5, expected 2" in message
+    assert "fit it again" in message
+
+
+def test_a_model_of_a_still_camera_is_refused_where_the_camera_moves(
+    fitted_model: Path, detector: Detector
+) -> None:
+    moving = PipelineConfig(tracker=TrackerConfig(camera_motion="compensate"))
+    with pytest.raises(FeatureMismatchError, match="fit it again"):
+        Pipeline.from_config(moving, artifact=load_artifact(fitted_model), detector=detector)

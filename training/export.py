@@ -63,7 +63,7 @@ def export_artifact(folder: Path) -> dict[str, float]:
     examiner = scorer.examiner
     engine = examiner.engine
     assert isinstance(engine, TorchEngine)
-    steps = int(artifact.config["trained_with"]["windows"]["length"])
+    steps = int(artifact.config["fitted_with"]["windows"]["length"])
     cells = artifact.layout.grid**2 if examiner.preparation.use_grid else 0
     shape = feature_shape(examiner.config.model, artifact.layout)
     examples = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,15 @@ Clips = Mapping[str, Sequence[TrackFeatures]]
 
 @dataclass(frozen=True)
 class Footage:
-    """Features of normal clips by name, all of one feature_id."""
+    """Features of normal clips by name, all of one feature_id.
+
+    settings: of detection, tracking and features, by stage.
+    """
 
     clips: Clips
     layout: FeatureLayout
     feature_id: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def part(self, names: Sequence[str]) -> dict[str, Sequence[TrackFeatures]]:
         """Return some of the clips."""
@@ -114,7 +118,8 @@ def training_data(footage: Footage, split: Split, run: TrainRun) -> TrainingData
         )
     table = _table(footage, split.train, run)
     scale = SceneScale.fit(
-        image for images in footage.part(split.train).values() for image in images
+        (image for images in footage.part(split.train).values() for image in images),
+        camera_motion=footage.settings.get("tracker", {}).get("camera_motion", "static"),
     )
     motion, place = raw_geometry(table.kinematic_windows(), table.valid, table.aspect, scale)
     standardizer = Standardizer.fit(
@@ -149,11 +154,13 @@ def save(result: FitResult, footage: Footage, split: Split, run: TrainRun, folde
         config={
             **asdict(examiner.config),
             "scene_scale": asdict(examiner.preparation.scale),
-            "trained_with": {
+            "fitted_with": {
+                **footage.settings,
                 "clips": list(split.train),
                 "stride": run.data.stride,
                 "train": asdict(run.train),
                 "windows": asdict(run.windows),
+                "scorer": {"smoothing": run.scorer.smoothing},
                 "torch": torch.__version__,
                 "tao_anomaly": __version__,
             },

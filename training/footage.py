@@ -23,4 +23,9 @@ def load_footage(config: DataConfig) -> Footage:
             f" {config.split or 'any'!r}, expected some; the store holds {held}"
         )
     clips = cut_long_clips({name: store.read(name) for name in names})
-    return Footage(clips=clips, layout=store.layout, feature_id=store.feature_id)
+    return Footage(
+        clips=clips,
+        layout=store.layout,
+        feature_id=store.feature_id,
+        settings=store.infos[names[0]].settings,
+    )

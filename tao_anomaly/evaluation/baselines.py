@@ -177,6 +177,7 @@ def fit_baseline(
     windows: WindowConfig,
     scorer: ScorerConfig,
     calibration: CalibrationConfig,
+    camera_motion: str = "static",
 ) -> FittedBaseline:
     """Fit the package's baseline without training on normal clips, as `tao_anomaly.fit` does.
 
@@ -185,7 +186,10 @@ def fit_baseline(
     clips = cut_long_clips(clips) if len(clips) < 3 else clips
     split = split_clips(list(clips), calibration)
     model = NearestNeighbours.fit(
-        [_every(clips, split.train)], layout=layout, seed=calibration.seed
+        [_every(clips, split.train)],
+        layout=layout,
+        seed=calibration.seed,
+        camera_motion=camera_motion,
     )
     fitted = calibrate(
         model,

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tao_anomaly import __version__
-from tao_anomaly.config import PipelineConfig
+from tao_anomaly.config import PipelineConfig, differing_settings
 from tao_anomaly.datasets.dataset import Clip, Dataset, labels_sha256
 from tao_anomaly.evaluation.baselines import FittedBaseline
 from tao_anomaly.evaluation.measure import LabelSummary
@@ -76,7 +76,7 @@ def model_card(artifact: Artifact, config: PipelineConfig) -> Card:
     calibration = artifact.calibration
     evidence = calibration.evidence
     clips = [_names(evidence.get(key, ())) for key in ("calibration_clips", "check_clips")]
-    differing = _differences(artifact, config)
+    differing = differing_settings(artifact.config.get("fitted_with", {}), config)
     card = {
         "Model": f"{artifact.kind}, model_id {artifact.model_id}",
         "Scale and threshold": f"fitted on normal clips {clips[0]}, checked on {clips[1]};"
@@ -85,7 +85,7 @@ def model_card(artifact: Artifact, config: PipelineConfig) -> Card:
         "Windows": ", ".join(f"{key} {value}" for key, value in asdict(config.windows).items()),
     }
     if differing:
-        card["Settings other than at the fit"] = differing
+        card["Settings other than at the fit"] = "; ".join(differing)
     return card
 
 
@@ -139,15 +139,3 @@ def _versions() -> list[str]:
 def _names(clips: Sequence[str]) -> str:
     """Return clip names without the folders some are filed under."""
     return ", ".join(sorted(Path(clip).name for clip in clips)) or "(not stated)"
-
-
-def _differences(artifact: Artifact, config: PipelineConfig) -> str:
-    """Return the settings of windows and scorer that are not those of the fit."""
-    fitted = artifact.config.get("fitted_with") or artifact.config.get("trained_with") or {}
-    present = asdict(config)
-    return ", ".join(
-        f"{stage}.{key} {present[stage][key]} (fit: {value})"
-        for stage in ("windows", "scorer")
-        for key, value in fitted.get(stage, {}).items()
-        if key in present[stage] and present[stage][key] != value
-    )

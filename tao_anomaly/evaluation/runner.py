@@ -197,6 +197,7 @@ def _baselines(
         # A threshold given by hand is the model's.
         scorer=replace(config.pipeline.scorer, threshold=float("nan")),
         calibration=config.calibration,
+        camera_motion=config.pipeline.tracker.camera_motion,
     )
     together = ModelRows(
         name="speed + nearest neighbours, EWMA",

@@ -8,11 +8,12 @@ import json
 import numpy as np
 import torch
 
-from tao_anomaly.config import FeatureConfig
+from tao_anomaly.config import FeatureConfig, TrackerConfig
 from tao_anomaly.detection.detector import Detector, FeaturePyramid
 from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
 from tao_anomaly.features.roi_align import roi_align
 from tao_anomaly.structures import FeatureLayout, FloatArray, Tracks
+from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 
 _VERSION = 1  # raise it when the meaning of a feature changes
 
@@ -24,11 +25,13 @@ class FeatureExtractor:
     ids must never meet.
     """
 
-    def __init__(self, *, detector: Detector, config: FeatureConfig) -> None:
+    def __init__(
+        self, *, detector: Detector, config: FeatureConfig, camera_motion: str = "static"
+    ) -> None:
         self.config = config
         appearance = sum(detector.backend.channels)
         self.layout = FeatureLayout(appearance, len(KINEMATICS), config.grid)
-        self.feature_id = _feature_id(detector, config)
+        self.feature_id = _feature_id(detector, config, camera_motion)
         self._kinematics = KinematicsEstimator(span=config.velocity_span)
 
     def reset(self) -> None:
@@ -36,10 +39,18 @@ class FeatureExtractor:
         self._kinematics.reset()
 
     def extract(
-        self, tracks: Tracks, pyramid: FeaturePyramid, stamp_ns: int, image_size: tuple[int, int]
+        self,
+        tracks: Tracks,
+        pyramid: FeaturePyramid,
+        stamp_ns: int,
+        image_size: tuple[int, int],
+        motion: CameraMotion = STILL,
     ) -> FloatArray:
-        """Return the features ``(N, D)`` float32 of the tracks of one image."""
-        kinematics = self._kinematics.update(tracks, stamp_ns, image_size)
+        """Return the features ``(N, D)`` float32 of the tracks of one image.
+
+        motion: of the camera, from the last image to this one.
+        """
+        kinematics = self._kinematics.update(tracks, stamp_ns, image_size, motion)
         parts = [self.appearance(tracks.boxes, pyramid), kinematics]
         if self.config.grid:
             parts.append(self.grid(tracks.boxes, pyramid))
@@ -71,8 +82,8 @@ class FeatureExtractor:
         return pooled.flatten(1).half().float().cpu().numpy()
 
 
-def _feature_id(detector: Detector, config: FeatureConfig) -> str:
-    """Return 12 hex digits over weights, levels, input size, pooling and version."""
+def _feature_id(detector: Detector, config: FeatureConfig, camera_motion: str) -> str:
+    """Return 12 hex digits over weights, levels, input size, pooling, camera motion and version."""
     facts = {
         "version": _VERSION,
         "weights": detector.backend.weights_sha256,
@@ -83,4 +94,6 @@ def _feature_id(detector: Detector, config: FeatureConfig) -> str:
         "velocity_span": config.velocity_span,
         "kinematics": KINEMATICS,
     }
+    if camera_motion != TrackerConfig().camera_motion:
+        facts["camera_motion"] = camera_motion
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 from tao_anomaly.structures import NANOSECONDS, FloatArray, Tracks
+from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 
 # Lengths are in image heights; x and y are shares of the image's width and height.
 KINEMATICS = ("x", "y", "log_width", "log_height", "velocity_x", "velocity_y", "size_rate")
@@ -16,19 +17,31 @@ class KinematicsEstimator:
     """Keeps the recent boxes of each track and fits their rates of change.
 
     span: seconds of the past a rate is fitted on by least squares; a track seen once has rates 0.
+    Where the camera moves, all values of a track are measured in the image it was first seen in.
     """
 
     def __init__(self, *, span: float) -> None:
         self.span_ns = round(span * NANOSECONDS)
         self._history: dict[str, deque[tuple[int, np.ndarray]]] = {}
+        self._to_first: dict[str, CameraMotion] = {}  # of tracks that saw the camera move
 
     def reset(self) -> None:
         """Forget all tracks."""
         self._history.clear()
+        self._to_first.clear()
 
-    def update(self, tracks: Tracks, stamp_ns: int, image_size: tuple[int, int]) -> FloatArray:
-        """Return the values named by KINEMATICS, ``(N, 7)`` float32, of the tracks of one image."""
-        places = _places(tracks.boxes, image_size)
+    def update(
+        self,
+        tracks: Tracks,
+        stamp_ns: int,
+        image_size: tuple[int, int],
+        motion: CameraMotion = STILL,
+    ) -> FloatArray:
+        """Return the values named by KINEMATICS, ``(N, 7)`` float32, of the tracks of one image.
+
+        motion: of the camera, from the last image to this one.
+        """
+        places = _places(self._stabilised(tracks, motion), image_size)
         out = np.zeros((len(tracks), len(KINEMATICS)), np.float64)
         for row, (track_id, place) in enumerate(zip(tracks.ids, places, strict=True)):
             history = self._history.setdefault(track_id, deque())
@@ -41,6 +54,21 @@ class KinematicsEstimator:
         self._forget(stamp_ns)
         return out.astype(np.float32)
 
+    def _stabilised(self, tracks: Tracks, motion: CameraMotion) -> FloatArray:
+        """Return the boxes ``(N, 4)`` as they would lie in the image their track was first seen in.
+
+        Not in the stream's first image: a camera that drives on would be scaled beyond all bounds.
+        """
+        if motion is not STILL:
+            back = motion.inverse()
+            for track_id in self._history:
+                self._to_first[track_id] = self._to_first.get(track_id, STILL).after(back)
+        boxes = tracks.boxes.copy()
+        for row, track_id in enumerate(tracks.ids):
+            if track_id in self._to_first:
+                boxes[row] = self._to_first[track_id].box(boxes[row])
+        return boxes
+
     def _forget(self, stamp_ns: int) -> None:
         old = [
             track_id
@@ -49,6 +77,7 @@ class KinematicsEstimator:
         ]
         for track_id in old:
             del self._history[track_id]
+            self._to_first.pop(track_id, None)
 
 
 def _places(boxes: FloatArray, image_size: tuple[int, int]) -> np.ndarray:

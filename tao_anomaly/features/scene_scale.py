@@ -34,12 +34,15 @@ class SceneScale:
     highest: float = 0.0
 
     @staticmethod
-    def fit(images: Iterable[TrackFeatures]) -> SceneScale:
+    def fit(images: Iterable[TrackFeatures], *, camera_motion: str = "static") -> SceneScale:
         """Fit on the confident objects of the commonest class; without any, boxes keep their own.
 
+        So they do where the camera moves: a row of its image is then no place of the scene.
         The commonest class of the normal footage stands for a person: on a road it is a car, and
         all lengths are then in car heights.
         """
+        if camera_motion != "static":
+            return SceneScale()
         rows = [row for image in images for row in _observations(image)]
         if not rows:
             return SceneScale()

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tao_anomaly.config import PipelineConfig, portable_settings
 from tao_anomaly.media.clip_file import (
     UNFINISHED,
     ClipInfo,
@@ -77,11 +78,14 @@ class FeatureStore:
         """Raise StoreError where the store was extracted with other settings, naming them."""
         if not self.infos:
             return
-        held = _flat({"precision": self._first().precision, **self._first().settings})
+        # A setting younger than the store had its default then.
+        held = _flat(portable_settings(PipelineConfig())) | _flat(
+            {"precision": self._first().precision, **self._first().settings}
+        )
         wanted = _flat({"precision": precision, **settings})
         differing = [
             f"{key}: got {wanted.get(key)}, the store has {held.get(key)}"
-            for key in sorted(held.keys() | wanted.keys())
+            for key in sorted(wanted)
             if held.get(key) != wanted.get(key)
         ]
         if differing:

@@ -40,9 +40,16 @@ class NearestNeighbours:
 
     @staticmethod
     def fit(
-        clips: Sequence[Sequence[TrackFeatures]], *, layout: FeatureLayout, seed: int = 0
+        clips: Sequence[Sequence[TrackFeatures]],
+        *,
+        layout: FeatureLayout,
+        seed: int = 0,
+        camera_motion: str = "static",
     ) -> NearestNeighbours:
-        """Fit on the images of normal clips; raises ValueError where no object was tracked."""
+        """Fit on the images of normal clips; raises ValueError where no object was tracked.
+
+        camera_motion: of the tracker's settings; only a static camera's scene has a scale.
+        """
         images = [image for clip in clips for image in clip if len(image.tracks)]
         if not images:
             raise ValueError(
@@ -55,7 +62,8 @@ class NearestNeighbours:
         if len(rows) > _MEMORY:
             rows = np.sort(np.random.default_rng(seed).choice(rows, _MEMORY, replace=False))
         memory = (seen[rows] - mean) / deviation
-        return NearestNeighbours(layout, SceneScale.fit(images), mean, deviation, memory)
+        scale = SceneScale.fit(images, camera_motion=camera_motion)
+        return NearestNeighbours(layout, scale, mean, deviation, memory)
 
     def terms(self, windows: TrackWindows) -> FloatArray:
         """Return ``(M, 2)``: speed and appearance distance of the newest step."""

@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from tao_anomaly.config import TrackerConfig
 from tao_anomaly.detection.boxes import iou
 from tao_anomaly.structures import NANOSECONDS, Detections, FloatArray, IntArray, Tracks, TrackState
+from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 from tao_anomaly.tracking.kalman import BoxFilter
 
 Rows = NDArray[np.intp]
@@ -49,8 +50,10 @@ class ByteTracker:
         self._states: IntArray = np.zeros(0, np.int64)
         self._seen_ns: IntArray = np.zeros(0, np.int64)
 
-    def update(self, detections: Detections, stamp_ns: int) -> Tracks:
+    def update(self, detections: Detections, stamp_ns: int, motion: CameraMotion = STILL) -> Tracks:
         """Return the objects seen in this image, with their detections' own boxes.
+
+        motion: of the camera, from the last image to this one.
 
         An object is NEW in its first image and dropped if the next does not confirm it; those not
         seen are remembered for `lifetime` seconds and not returned.
@@ -58,6 +61,8 @@ class ByteTracker:
         if self._stamp_ns is not None:
             self._filter.predict((stamp_ns - self._stamp_ns) / NANOSECONDS)
             self._ages += 1
+        if motion is not STILL:
+            self._filter.move(motion)
         self._stamp_ns = stamp_ns
         rows, found = self._associate(detections)
         self._filter.correct(rows, _centre_size(detections.boxes[found]))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tao_anomaly.tracking.camera_motion import CameraMotion
+
 FloatArray64 = NDArray[np.float64]
 
 # Standard deviations as shares of the box height, of ByteTrack (Zhang et al., ECCV 2022) and SORT's
@@ -55,6 +57,14 @@ class BoxFilter:
         self.pp += _POSITION_NOISE * seconds * height**2
         self.pv = self.pv + seconds * self.vv
         self.vv = self.vv + _VELOCITY_NOISE * seconds * height**2
+
+    def move(self, motion: CameraMotion) -> None:
+        """Carry all objects into the next image of a camera that moved."""
+        places, rates = motion.points(self.position[:, :2]), self.velocity[:, :2] @ motion.linear.T
+        self.position = np.concatenate([places, motion.scale * self.position[:, 2:]], axis=1)
+        self.velocity = np.concatenate([rates, motion.scale * self.velocity[:, 2:]], axis=1)
+        for name in ("pp", "pv", "vv"):
+            setattr(self, name, getattr(self, name) * motion.scale**2)
 
     def correct(self, rows: NDArray[np.intp], measured: FloatArray64) -> None:
         """Take in the measurements ``(M, 4)`` of the objects `rows` ``(M,)``."""

@@ -6,13 +6,17 @@ from typing import Protocol
 
 from tao_anomaly.config import TrackerConfig
 from tao_anomaly.structures import NANOSECONDS, Detections, Tracks
+from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 
 
 class Tracker(Protocol):
     """Multi-object tracker of one stream; each instance owns its ids."""
 
-    def update(self, detections: Detections, stamp_ns: int) -> Tracks:
-        """Return the objects seen in this image; call it for every image, empty ones too."""
+    def update(self, detections: Detections, stamp_ns: int, motion: CameraMotion = STILL) -> Tracks:
+        """Return the objects seen in this image; call it for every image, empty ones too.
+
+        motion: of the camera, from the last image to this one.
+        """
         ...
 
     def reset(self, epoch: int) -> None:

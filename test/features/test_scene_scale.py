@@ -80,3 +80,11 @@ def test_boxes_cut_off_by_the_image_are_left_out(make_features: MakeFeatures) ->
     ]
     whole = scene(make_features, 200)
     assert SceneScale.fit(cut + whole + low) == SceneScale.fit(whole)
+
+
+def test_a_moving_camera_has_no_scene_scale(make_features: MakeFeatures) -> None:
+    images = scene(make_features, 200)
+    assert SceneScale.fit(images, camera_motion="static") == SceneScale.fit(images)
+    moving = SceneScale.fit(images, camera_motion="compensate")
+    heights = np.array([0.1, 0.4], np.float32)
+    np.testing.assert_array_equal(moving.person_height(heights * 2, heights), heights)

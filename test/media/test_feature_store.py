@@ -209,6 +209,14 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
         store.require_settings({"detector": {"confidence": 0.05}}, "float16")
 
 
+def test_a_setting_younger_than_the_store_had_its_default(tmp_path: Path) -> None:
+    write(FeatureStore(tmp_path), info(), [])
+    store = FeatureStore(tmp_path)
+    store.require_settings({"tracker": {"camera_motion": "static"}}, "float32")
+    with pytest.raises(StoreError, match="camera_motion: got compensate, the store has static"):
+        store.require_settings({"tracker": {"camera_motion": "compensate"}}, "float32")
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     write(FeatureStore(tmp_path), info(), [(0, features(3))])
     path = tmp_path / "d/c1.parquet"

@@ -79,7 +79,7 @@ def artifact_folder(tmp_path: Path) -> Path:
         config={
             **asdict(config),
             "scene_scale": asdict(preparation.scale),
-            "trained_with": {"windows": {"length": 16}},
+            "fitted_with": {"windows": {"length": 16}},
         },
         tensors=artifact_tensors(network, model),
         calibration=calibration,

@@ -79,7 +79,7 @@ def test_a_run_gives_an_artifact_that_loads_with_its_export(unbroken: tuple[Path
     assert build(artifact).examiner.engine.name == "openvino"
     assert build(artifact, backend="onnxruntime").examiner.engine.name == "onnxruntime"
     assert len(artifact.calibration.evidence["check_clips"]) == 3
-    used = artifact.config["trained_with"]["clips"]
+    used = artifact.config["fitted_with"]["clips"]
     assert not set(used) & set(artifact.calibration.evidence["check_clips"])
     assert not set(used) & set(artifact.calibration.evidence["calibration_clips"])
 
