@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -212,17 +212,34 @@ def _over_processes(
             yield future.result()
 
 
+class _RayWorker:
+    """A clip extractor as an actor of Ray Data: a row is a clip."""
+
+    def __init__(self, *settings: Any) -> None:
+        self._extractor = ClipExtractor(*settings)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return asdict(self._extractor.extract(ClipTask(**row)))
+
+
 def _over_ray(
     address: str,
 ) -> Callable[[Settings, list[ClipTask], int], Iterator[ClipResult]]:
-    """Return the spread over Ray actors, one a worker; the store must be a folder all reach."""
+    """Return the spread by Ray Data, an actor a worker; the store must be a folder all reach."""
 
     def spread(settings: Settings, tasks: list[ClipTask], workers: int) -> Iterator[ClipResult]:
         with _ray(address, workers) as ray:
             gpus = 1 if settings[1].detector.device.startswith("cuda") else 0
-            actor = ray.remote(num_cpus=1, num_gpus=gpus)(ClipExtractor)
-            pool = ray.util.ActorPool([actor.remote(*settings) for _ in range(workers)])
-            yield from pool.map_unordered(lambda a, task: a.extract.remote(task), tasks)
+            rows = ray.data.from_items(
+                [asdict(task) for task in tasks], override_num_blocks=len(tasks)
+            ).map(
+                _RayWorker,
+                fn_constructor_args=settings,
+                concurrency=workers,
+                num_cpus=1,
+                num_gpus=gpus,
+            )
+            yield from (ClipResult(**row) for row in rows.iter_rows())
 
     return spread
 
@@ -233,7 +250,7 @@ def _ray(address: str, workers: int) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
-        import ray.util
+        import ray.data
     except ImportError as error:
         raise StoreError(
             f"engine ray: {error}; install what requirements/training.txt lists, or set"
@@ -241,6 +258,7 @@ def _ray(address: str, workers: int) -> Iterator[Any]:
         ) from error
     local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
     ray.init(**({"address": address} if address else local), log_to_driver=bool(address))
+    ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
     try:
         yield ray
     finally:

@@ -1,7 +1,7 @@
 """Extract track features of datasets, videos, folders or bags into a feature store.
 
-``python -m training.extract output=<store> dataset=ucsd_ped2 root=<folder>``
-``python -m training.extract output=<store> source=<video, folder, bag, or a folder of those>``
+``python training/extract.py output=<store> dataset=ucsd_ped2 root=<folder>``
+``python training/extract.py output=<store> source=<video, folder, bag, or a folder of those>``
 
 Started again after an interruption, it goes on with the first clip that is not complete.
 """
@@ -11,9 +11,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tao_anomaly.command_line import run
-from tao_anomaly.config import PipelineConfig, setting
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from tao_anomaly.command_line import unlocked
+from tao_anomaly.config import PipelineConfig, setting, validate
 from tao_anomaly.datasets.dataset import TRAIN, Clip, Dataset, DatasetError, Labels
 from tao_anomaly.datasets.registry import DATASETS, load_dataset
 from tao_anomaly.extraction import ENGINES, extract_clips
@@ -21,6 +26,9 @@ from tao_anomaly.media.clip_file import ClipInfo, StoreError
 from tao_anomaly.media.source import SourceError, open_clips
 from tao_anomaly.weights import WeightsError
 from tao_anomaly.windows import FeatureMismatchError
+
+SCHEMA = "extract_schema"
+ERRORS = (DatasetError, FeatureMismatchError, SourceError, StoreError, ValueError, WeightsError)
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,9 @@ def footage(source: str, *, name: str, rate: float | None, topic: str | None) ->
     return Dataset(name=name, root=Path(source), clips=tuple(clips))
 
 
-def body(config: ExtractConfig) -> None:
-    """Run the command."""
+def extract(config: ExtractConfig) -> None:
+    """Fill the store and say what it holds."""
+    validate(config)
     if not config.output:
         raise StoreError("give output=<folder of the feature store>")
     store = extract_clips(
@@ -102,17 +111,19 @@ def body(config: ExtractConfig) -> None:
     )
 
 
-def main() -> int:
+def main() -> None:
     """Run the command line."""
-    errors = (
-        DatasetError,
-        FeatureMismatchError,
-        SourceError,
-        StoreError,
-        WeightsError,
-    )
-    return run(ExtractConfig, body, description=__doc__, errors=errors)
+    ConfigStore.instance().store(name=SCHEMA, node=unlocked(ExtractConfig))
+    hydra.main(version_base="1.3", config_path="../config/training", config_name="extract")(_main)()
+
+
+def _main(values: DictConfig) -> None:
+    config: Any = OmegaConf.to_object(values)
+    try:
+        extract(config)
+    except ERRORS as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

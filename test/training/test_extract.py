@@ -20,7 +20,7 @@ from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.media.source import open_source
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.windows import FeatureMismatchError
-from training.extract import ExtractConfig, chosen_clips, main
+from training.extract import ExtractConfig, chosen_clips, extract
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FRAMES = 6
@@ -202,12 +202,15 @@ def test_splits_are_chosen(dataset: Dataset) -> None:
         chosen_clips(ExtractConfig())
 
 
-def test_the_command_reports_mistakes_without_a_trace(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["extract", f"output={tmp_path}", "source=/nowhere"])
-    assert main() == 1
-    assert "error: /nowhere: not found" in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", ["extract", "source=/nowhere"])
-    assert main() == 1
-    assert "give output=" in capsys.readouterr().err
+def test_mistakes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="give output="):
+        extract(ExtractConfig(source="/nowhere"))
+    with pytest.raises(ValueError, match="workers: got 0"):
+        extract(ExtractConfig(output=str(tmp_path), source="/nowhere", workers=0))
+
+
+def test_the_command_reports_mistakes_without_a_trace(tmp_path: Path) -> None:
+    command = [sys.executable, "training/extract.py", f"output={tmp_path}", "source=/nowhere"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: /nowhere: not found; expected a video")
