@@ -52,7 +52,7 @@ class CameraMotion:
 
     def inverse(self) -> CameraMotion:
         """Return the way back."""
-        linear = np.linalg.inv(self.linear)
+        linear = np.asarray(np.linalg.inv(self.linear), np.float64)
         return CameraMotion(linear, -linear @ self.shift)
 
     def after(self, first: CameraMotion) -> CameraMotion:
@@ -115,9 +115,10 @@ def _motion(
     )
     if corners is None or len(corners) < _FEWEST:
         return None
-    settings = {"winSize": _WINDOW, "maxLevel": _LEVELS}
-    origins, found, _ = cv2.calcOpticalFlowPyrLK(current, previous, corners, None, **settings)
-    followed = found[:, 0] == 1
+    origins, found, _ = cv2.calcOpticalFlowPyrLK(
+        current, previous, corners, np.empty_like(corners), winSize=_WINDOW, maxLevel=_LEVELS
+    )
+    followed = np.asarray(found)[:, 0] == 1
     cv2.setRNGSeed(0)  # RANSAC draws from OpenCV's own generator
     matrix, agreeing = cv2.estimateAffinePartial2D(
         origins[followed], corners[followed], ransacReprojThreshold=_TOLERANCE
