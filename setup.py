@@ -38,6 +38,7 @@ setup(
         shared("config", "*.xml"),
         shared("config/nodes", "*.yaml"),
         shared("config/rviz", "*.rviz"),
+        shared("config/foxglove", "*.json"),
     ],
     entry_points={
         "console_scripts": [

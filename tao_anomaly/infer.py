@@ -21,6 +21,7 @@ from tao_anomaly.media.video_writer import VideoWriter
 from tao_anomaly.model.artifact import ArtifactError, load_artifact
 from tao_anomaly.pipeline import Pipeline
 from tao_anomaly.structures import EventPhase
+from tao_anomaly.visualization.history import SceneHistory
 from tao_anomaly.visualization.overlay import draw_overlay
 from tao_anomaly.weights import WeightsError
 from tao_anomaly.windows import FeatureMismatchError
@@ -51,6 +52,7 @@ def infer(source: FrameSource, pipeline: Pipeline, config: InferConfig) -> tuple
     output = Path(config.output).expanduser()
     total = min(filter(None, (source.length, config.limit or None)), default=None)
     images = events = 0
+    history = SceneHistory()
     with ExitStack() as stack:
         table = stack.enter_context(
             ScoreTableWriter(
@@ -71,7 +73,8 @@ def infer(source: FrameSource, pipeline: Pipeline, config: InferConfig) -> tuple
             events += sum(e.phase == EventPhase.START for e in result.events)
             table.write(frame.index, result.scores)
             if video:
-                video.write(draw_overlay(frame.image, result.scores, names))
+                history.update(result.scores, result.events)
+                video.write(draw_overlay(frame.image, result.scores, names, history))
             bar.set_postfix(tracks=len(result.scores.tracks), events=events, refresh=False)
     return images, events
 

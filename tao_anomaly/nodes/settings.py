@@ -51,6 +51,18 @@ class OverlaySettings:
         30, "latest images kept while their scores are awaited", minimum=1, maximum=1000
     )
     record: str = setting("", "video file to write the annotated images to; empty: none")
+    camera_height: float = setting(
+        0.0,
+        "height of the camera over the ground in metres, for markers on the ground plane with the"
+        " camera_info topic; 0: none",
+        minimum=0.0,
+    )
+    camera_pitch: float = setting(
+        0.0,
+        "degrees that the camera looks down from the horizon, without roll",
+        minimum=-90.0,
+        maximum=90.0,
+    )
 
 
 @dataclass(frozen=True)
