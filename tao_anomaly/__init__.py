@@ -7,3 +7,6 @@ __version__ = "0.1.0"
 # Torch's OpenMP threads spin while they wait. Where other processes want the cores, as the nodes of
 # one graph do, that made a forward pass 15 times slower. Read when torch is imported, so set first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# ONNX Runtime 1.29 and later reports on its use to its maker over the network, from its import on.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -43,7 +43,7 @@ def test_every_setting_is_documented_and_its_default_allowed(kind: type[Any]) ->
     [
         (WindowConfig(length=1), r"WindowConfig\.length: got 1, expected at least 2"),
         (WindowConfig(length=257), r"WindowConfig\.length: got 257, expected at most 256"),
-        (DetectorConfig(backend="magic"), r"backend: got 'magic', expected one of auto, torch"),
+        (DetectorConfig(backend="magic"), r"backend: got 'magic', expected one of auto, openv"),
         (DetectorConfig(confidence=math.nan), r"confidence: got nan, expected at least 0\.001"),
         (CalibrationConfig(q=0.0), r"CalibrationConfig\.q: got 0\.0, expected at least 1e-09"),
         (replace(PipelineConfig(), windows=WindowConfig(hop=0)), r"WindowConfig\.hop: got 0"),

@@ -90,7 +90,7 @@ LAYERS = [
     {"features", "windows"},
     {"model", "scoring"},
     {"pipeline", "media", "visualization", "datasets", "metrics"},
-    {"nodes", "fit", "infer", "extraction", "evaluation", "command_line"},
+    {"nodes", "fit", "infer", "export_detector", "extraction", "evaluation", "command_line"},
 ]
 
 

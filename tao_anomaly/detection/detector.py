@@ -43,12 +43,13 @@ class ForwardOutput:
 
 
 class Backend(Protocol):
-    """An inference engine with a loaded YOLOv8 network.
+    """An inference engine with a loaded YOLOv8 network; threads may share it.
 
-    class_names: what each class index is called. strides and channels: of P3, P4, P5.
-    weights_sha256: of the weights file, part of every feature_id.
+    name: of the engine. class_names: what each class index is called. strides and channels: of P3,
+    P4, P5. weights_sha256: of the weights file, part of every feature_id.
     """
 
+    name: str
     class_names: dict[int, str]
     strides: tuple[int, ...]
     channels: tuple[int, ...]
@@ -69,11 +70,9 @@ class Detector:
     @staticmethod
     def from_config(config: DetectorConfig) -> Detector:
         """Load the weights that `config` names; raises WeightsError with the remedy."""
-        from tao_anomaly.detection.ultralytics_adapter import TorchBackend
-        from tao_anomaly.weights import find_weights
+        from tao_anomaly.detection.backends import load_backend
 
-        path = find_weights(config.weights, sha256=config.weights_sha256)
-        return Detector(backend=TorchBackend.load(path, config=config), config=config)
+        return Detector(backend=load_backend(config), config=config)
 
     def detect(self, image: ImageArray) -> tuple[Detections, FeaturePyramid]:
         """Return the objects of a ``(H, W, 3)`` BGR image, best first, and its pyramid."""

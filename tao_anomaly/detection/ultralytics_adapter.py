@@ -10,6 +10,9 @@ import pickle
 import re
 import shutil
 import tempfile
+import threading
+import warnings
+from collections.abc import Sequence
 from pathlib import Path, PosixPath
 from typing import Any
 
@@ -21,9 +24,13 @@ from tao_anomaly.detection.detector import ForwardOutput
 from tao_anomaly.structures import FloatArray
 from tao_anomaly.weights import WeightsError
 
+_OPSET = 17  # of ONNX; what ONNX Runtime, OpenVINO and TensorRT of 2023 and later read
+
 
 class TorchBackend:
     """YOLOv8 run eagerly by torch; the input of the Detect layer is the feature pyramid."""
+
+    name = "torch"
 
     def __init__(self, *, model: Any, weights_sha256: str, device: torch.device) -> None:
         self.device = device
@@ -31,7 +38,9 @@ class TorchBackend:
         self.weights_sha256 = weights_sha256
         self.class_names = {int(i): str(name) for i, name in self.model.names.items()}
         self.strides = tuple(int(s) for s in self.model.stride)
+        # Of the pass under way; Detect, too, keeps the anchors of the last image size.
         self._maps: tuple[torch.Tensor, ...] = ()
+        self._one_pass = threading.Lock()
         self.model.model[-1].register_forward_pre_hook(self._keep_maps)
         probe = self.forward(np.zeros((1, 3, 64, 64), np.float32))
         self.channels = tuple(int(level.shape[1]) for level in probe.maps)
@@ -42,9 +51,7 @@ class TorchBackend:
 
         Raises WeightsError where the file is no such checkpoint or holds other code.
         """
-        device, ultralytics = _device(config.device), import_ultralytics()
-        if config.threads:
-            torch.set_num_threads(config.threads)
+        device, ultralytics = torch_device(config.device), import_ultralytics()
         try:
             model = _read_checkpoint(path, ultralytics)
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -58,20 +65,68 @@ class TorchBackend:
     @torch.inference_mode()
     def forward(self, blob: FloatArray) -> ForwardOutput:
         """Run the network once on ``(B, 3, H, W)`` float32 RGB in 0..1."""
-        output = self.model(torch.from_numpy(blob).to(self.device))[0]
-        maps, self._maps = self._maps, ()
+        with self._one_pass:
+            output = self.model(torch.from_numpy(blob).to(self.device))[0]
+            maps, self._maps = self._maps, ()
         if not isinstance(output, tuple):
             return ForwardOutput(output.float().cpu().numpy(), maps)
         predictions, prototypes = (part.float().cpu().numpy() for part in output)
         boxes = 4 + len(self.class_names)
         return ForwardOutput(predictions[:, :boxes], maps, predictions[:, boxes:], prototypes)
 
+    def write_onnx(
+        self, path: Path, example: FloatArray, *, names: Sequence[str], input_name: str
+    ) -> None:
+        """Write the graph from an image to predictions, pyramid and any prototypes, as `names`.
+
+        example: ``(1, 3, H, W)``; batch, height and width of the graph are free.
+        """
+        head = self.model.model[-1]
+        graph = _Graph(self)
+        axes = {name: {0: "batch", 2: f"{name}_height", 3: f"{name}_width"} for name in names}
+        axes[names[0]] = {0: "batch", 2: "anchors"}
+        axes[input_name] = {0: "batch", 2: "height", 3: "width"}
+        image = torch.from_numpy(example).to(self.device)
+        with self._one_pass, warnings.catch_warnings(), torch.inference_mode():
+            # The exporter by torch.export takes ten times as long and differs in nothing else.
+            warnings.simplefilter("ignore")
+            head.dynamic = True  # anchors are a part of the graph, not constants of one size
+            try:
+                torch.onnx.export(
+                    graph,
+                    (image,),
+                    path,
+                    input_names=[input_name],
+                    output_names=list(names),
+                    dynamic_axes=axes,
+                    opset_version=_OPSET,
+                    dynamo=False,
+                )
+            finally:
+                head.dynamic = False
+                self._maps = ()
+
     def _keep_maps(self, _module: torch.nn.Module, inputs: tuple[list[torch.Tensor]]) -> None:
         # Detect writes its own results over the entries of this list: keep the tensors, not it.
         self._maps = tuple(inputs[0])
 
 
-def _device(name: str) -> torch.device:
+class _Graph(torch.nn.Module):
+    """The network as a function to a flat tuple of tensors, for export."""
+
+    def __init__(self, backend: TorchBackend) -> None:
+        super().__init__()
+        self.network = backend.model
+        self._backend = backend
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.network(image)[0]
+        predictions, *prototypes = output if isinstance(output, tuple) else (output,)
+        return (predictions, *self._backend._maps, *prototypes)
+
+
+def torch_device(name: str) -> torch.device:
+    """Return the device that `DetectorConfig.device` names; raises ValueError where it is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

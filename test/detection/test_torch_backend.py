@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,12 @@ from tao_anomaly.detection.detector import Detector
 from tao_anomaly.detection.ultralytics_adapter import TorchBackend
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.structures import Frame, ImageArray
+
+
+@pytest.fixture(scope="module")
+def detector(weights: Path) -> Detector:
+    """The network in torch, whose layers can be watched."""
+    return Detector.from_config(DetectorConfig(weights=str(weights), backend="torch", threads=2))
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +126,18 @@ def test_a_batch_gives_what_its_images_give(detector: Detector, image: ImageArra
         torch.testing.assert_close(level, wanted[0], rtol=1e-3, atol=1e-3)
 
 
+def test_threads_share_a_backend(detector: Detector, image: ImageArray) -> None:
+    """Each gets the maps of its own pass, though one network holds state while it runs."""
+    blobs = [detector.letterbox(image).blob(part) for part in (image, image[:, ::-1])]
+    blobs.append(np.ascontiguousarray(blobs[0][..., :320]))
+    alone = [detector.backend.forward(blob) for blob in blobs]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(detector.backend.forward, blobs * 4))
+    for got, wanted in zip(together, alone * 4, strict=True):
+        assert np.array_equal(got.predictions, wanted.predictions)
+        assert all(map(torch.equal, got.maps, wanted.maps))
+
+
 def test_a_device_that_is_not_there_is_a_clear_error(weights: Path) -> None:
     for device in ("cuda:99", "toaster"):
         with pytest.raises(ValueError, match=rf"device: got '{device}', expected auto, cpu or"):
@@ -137,7 +156,9 @@ from tao_anomaly.config import PipelineConfig, DetectorConfig
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.structures import Frame
 assert "ultralytics" not in sys.modules, "imported before it is needed"
-perception = Perception.from_config(PipelineConfig(DetectorConfig(weights={str(weights)!r})))
+perception = Perception.from_config(
+    PipelineConfig(DetectorConfig(weights={str(weights)!r}, backend="torch"))
+)
 image = cv2.imread({str(ped2 / "Test/Test004/060.jpg")!r})
 assert len(perception.process(Frame(image, 0, 0)).tracks) >= 3
 assert "torchvision" not in sys.modules

@@ -1,0 +1,101 @@
+"""YOLOv8 checkpoints as ONNX files of predictions and pyramid, exported once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tao_anomaly.config import DetectorConfig
+from tao_anomaly.detection.exported import (
+    EXPORT_VERSION,
+    INPUT,
+    ExportedDetector,
+    as_named,
+    describe,
+    parse,
+)
+from tao_anomaly.detection.self_test import drawn_input
+from tao_anomaly.weights import WeightsError, cache_folder
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".onnx"
+
+
+def export_checkpoint(path: Path) -> bytes:
+    """Return the ONNX file of a YOLOv8 ``.pt`` file; raises WeightsError where it is none."""
+    import onnx
+
+    from tao_anomaly.detection.ultralytics_adapter import TorchBackend
+
+    backend = TorchBackend.load(path, config=DetectorConfig(device="cpu"))
+    image = drawn_input()
+    reference = as_named(backend.forward(image))
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "graph.onnx"
+        backend.write_onnx(file, image, names=list(reference), input_name=INPUT)
+        graph = onnx.load(file)
+    return describe(
+        graph,
+        class_names=backend.class_names,
+        strides=backend.strides,
+        weights_sha256=backend.weights_sha256,
+        reference={name: np.ascontiguousarray(array) for name, array in reference.items()},
+    )
+
+
+def load_export(weights: Path, *, cache: Path | None = None) -> ExportedDetector:
+    """Return the export of a checkpoint, from `cache` (the user's by default) if it is there.
+
+    weights: a ``.pt`` file, or an exported ``.onnx`` file, which is read as it is. Raises
+    WeightsError where it is neither.
+    """
+    if weights.suffix == SUFFIX:
+        return parse(weights.read_bytes(), name=str(weights))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    folder = cache or cache_folder().with_name("detectors")
+    exported = _read_cache(folder, digest)
+    if exported is None:
+        log.info("exporting %s to ONNX, once", weights)
+        content = export_checkpoint(weights)
+        exported = parse(content, name=str(weights))
+        try:
+            write_atomically(_cached_file(folder, digest, content), content)
+        except OSError as error:
+            log.warning("the export of %s is not kept (%s)", weights, error)
+    return exported
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _cached_file(folder: Path, digest: str, content: bytes) -> Path:
+    """Return a cached file's path, whose name holds the hashes of the weights and of itself."""
+    own = hashlib.sha256(content).hexdigest()
+    return folder / f"{digest}-{EXPORT_VERSION}-{own}{SUFFIX}"
+
+
+def _read_cache(folder: Path, digest: str) -> ExportedDetector | None:
+    for path in sorted(folder.glob(f"{digest}-{EXPORT_VERSION}-*{SUFFIX}")):
+        try:
+            content = path.read_bytes()
+            if path != _cached_file(folder, digest, content):
+                raise WeightsError(f"{path}: its content is not what was written")
+            return parse(content, name=str(path))
+        except (OSError, WeightsError) as error:
+            log.warning("%s; it is made again", error)
+            path.unlink(missing_ok=True)
+    return None
