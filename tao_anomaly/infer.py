@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -56,7 +57,11 @@ def infer(source: FrameSource, pipeline: Pipeline, config: InferConfig) -> tuple
     with ExitStack() as stack:
         table = stack.enter_context(
             ScoreTableWriter(
-                output / "scores.parquet", class_names=names, model_id=pipeline.scorer.model_id
+                output / "scores.parquet",
+                class_names=names,
+                model_id=pipeline.scorer.model_id,
+                source=str(Path(config.source).expanduser().resolve()),
+                rate=source.rate,
             )
         )
         video = VideoWriter(output / "overlay.mp4", rate=source.rate) if config.video else None
@@ -66,12 +71,14 @@ def infer(source: FrameSource, pipeline: Pipeline, config: InferConfig) -> tuple
         stack.enter_context(suppress(KeyboardInterrupt))
         for frame in islice(source, config.limit or None):
             bar.update()
+            began = time.perf_counter()
             result = pipeline.process(frame)
+            seconds = time.perf_counter() - began
             if result is None:
                 continue
             images += 1
             events += sum(e.phase == EventPhase.START for e in result.events)
-            table.write(frame.index, result.scores)
+            table.write(frame.index, result.scores, seconds=seconds)
             if video:
                 history.update(result.scores, result.events)
                 video.write(draw_overlay(frame.image, result.scores, names, history))

@@ -6,7 +6,8 @@
 ``python benchmarks/evaluate.py dataset=custom root=yard.yaml anomalies=<recorded bag>``
 
 Features are extracted into a store once and reused. Writes <output>/<name>.json and .md, and the
-detections and the ground truth as AED text files, one a clip, to <output>/<name>/.
+detections and the ground truth as AED text files, one a clip, to <output>/<name>/, with all scores
+and curves for `python -m tao_anomaly.report`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main(published: Path) -> int:
 
         evaluation = evaluate(config, published=published, command=command)
         output = Path(config.output).expanduser()
-        write_clips(output / evaluation.report.name, evaluation.clips, evaluation.own)
+        write_clips(output / evaluation.report.name, evaluation)
         write_report(output, evaluation.report)
         print(summary(evaluation, output))
 

@@ -96,6 +96,11 @@ class EvaluationStore:
         self.config = config
         self.features = FeatureStore(folder)
 
+    @property
+    def class_names(self) -> dict[int, str]:
+        """What each class index is called, by any clip of the store."""
+        return next((info.class_names for info in self.features.infos.values()), {})
+
     def prepare(self, clips: Sequence[Clip], *, feature_id: str, precision: str) -> None:
         """Extract the features of those clips that are missing, and the boxes of the test clips.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 from tao_anomaly.datasets.dataset import Clip
 from tao_anomaly.datasets.ground_truth import write_region_tracks
+from tao_anomaly.evaluation.details import to_json
 from tao_anomaly.evaluation.report import Evaluation, Report
-from tao_anomaly.evaluation.scored_clip import ScoredClip
+from tao_anomaly.media.score_table import ScoreTableWriter
 from tao_anomaly.metrics.text_formats import write_detections
 
 
@@ -23,19 +23,37 @@ def write_report(folder: Path, report: Report) -> None:
         os.replace(unfinished, folder / f"{report.name}{suffix}")
 
 
-def write_clips(folder: Path, clips: tuple[Clip, ...], scored: Mapping[str, ScoredClip]) -> None:
-    """Write detections and ground truth of all clips, in place of those of an earlier run."""
+def write_clips(folder: Path, evaluation: Evaluation) -> None:
+    """Write detections, ground truth, scores and details of all clips over an earlier run's."""
+    clips, scored = evaluation.clips, evaluation.own
     made = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(made, ignore_errors=True)
     write_detections(made / "detections", {name: clip.detections for name, clip in scored.items()})
     for clip in clips:
         if clip.regions is not None:
             write_region_tracks(made / "ground_truth" / f"{clip.name}.txt", clip.regions)
+    for clip in clips:
+        if scored[clip.name].images:
+            _write_scores(made / "scores" / f"{clip.name}.parquet", clip, evaluation)
+    (made / "details.json").write_text(to_json(evaluation.details), encoding="utf-8", newline="\n")
     if folder.exists():
         if not (folder / "detections").is_dir():
             raise ValueError(f"{folder}: holds something else; choose another name or output")
         shutil.rmtree(folder)
     made.rename(folder)
+
+
+def _write_scores(path: Path, clip: Clip, evaluation: Evaluation) -> None:
+    images = evaluation.own[clip.name].images
+    with ScoreTableWriter(
+        path,
+        class_names=evaluation.class_names,
+        model_id=next(iter(images.values())).model_id,
+        source=str(clip.source.resolve()),
+        rate=clip.rate,
+    ) as table:
+        for frame, scores in images.items():
+            table.write(frame, scores)
 
 
 def summary(evaluation: Evaluation, output: Path) -> str:
@@ -49,4 +67,5 @@ def summary(evaluation: Evaluation, output: Path) -> str:
             "RBDC and TBDC from the files alone: python -m tao_anomaly.metrics.region_track"
             f" {folder / 'ground_truth'} {folder / 'detections'} --num-frames {frames}"
         )
+    lines.append(f"as a page: python -m tao_anomaly.report {folder} output={folder}.html")
     return "\n".join(lines)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from tao_anomaly.datasets.dataset import Clip
-from tao_anomaly.evaluation.scored_clip import ScoredClip, clip_of_boxes
-from tao_anomaly.media.anomaly_bag import RecordedScores, read_anomalies
+from tao_anomaly.evaluation.scored_clip import ScoredClip, clip_of_scores
+from tao_anomaly.media.anomaly_bag import read_anomalies
 from tao_anomaly.media.source import BAG_SUFFIXES, SourceError
-from tao_anomaly.structures import AnomalyState, IntArray
+from tao_anomaly.structures import AnomalyScores, IntArray
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def read_recordings(
     return recordings
 
 
-def align(messages: Sequence[RecordedScores], clip: Clip, bag: Path) -> Recording:
+def align(messages: Sequence[AnomalyScores], clip: Clip, bag: Path) -> Recording:
     """Return the messages of `bag` as a scored clip.
 
     A message belongs to the frame with its stamp. Where no stamp is a frame's own (the clip was
@@ -59,14 +59,7 @@ def align(messages: Sequence[RecordedScores], clip: Clip, bag: Path) -> Recordin
         log.warning("%s: %d messages of frames that have another", bag, repeats)
     latest = {int(frame): message for frame, message in zip(frames, messages, strict=True)}
     order = sorted(latest)
-    chosen = [latest[frame] for frame in order]
-    scored = clip_of_boxes(
-        np.repeat(np.array(order, np.int64), [len(m.ids) for m in chosen]),
-        np.concatenate([m.boxes for m in chosen]),
-        np.concatenate([m.scores for m in chosen]),
-        track_ids=[track_id for m in chosen for track_id in m.ids],
-        raised=np.concatenate([m.states for m in chosen]) == AnomalyState.ANOMALOUS,
-    )
+    scored = clip_of_scores(np.array(order, np.int64), [latest[frame] for frame in order])
     ids = tuple(sorted({message.model_id for message in messages}))
     return Recording(scored, ids, clip.frame_count - len(order))
 

@@ -174,11 +174,16 @@ class Report:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A finished report, the test clips, and those of its first row with their scores."""
+    """A finished report, the test clips, and those of its first row with their scores.
+
+    class_names: of the objects, as far as known. details: of ``details.json``.
+    """
 
     report: Report
     clips: tuple[Clip, ...]
     own: Mapping[str, ScoredClip]
+    class_names: Mapping[int, str]
+    details: Json
 
 
 def _published_value(row: Published) -> Callable[[tuple[str, ...]], float | None]:

@@ -23,6 +23,7 @@ from tao_anomaly.evaluation.baselines import (
     TrackedOracle,
     fit_baseline,
 )
+from tao_anomaly.evaluation.details import details
 from tao_anomaly.evaluation.features import EvaluationStore
 from tao_anomaly.evaluation.measure import PixelRows, box_metrics
 from tao_anomaly.evaluation.pixel_map import BoxFill, InstanceMasks, Outliner, Sam2Masks
@@ -94,7 +95,13 @@ def evaluate(config: EvaluateConfig, *, published: Path, command: str) -> Evalua
     metrics = {row: {**box_metrics(test, clips), **found[row]} for row, clips in scored.items()}
     card |= METRICS | environment_card(date=config.today, command=command)
     report = Report(name, dataset.name, rows, metrics, published_rows, card)
-    return Evaluation(report, test, scored[rows[0].name])
+    return Evaluation(
+        report=report,
+        clips=test,
+        own=scored[rows[0].name],
+        class_names={} if store is None else store.class_names,
+        details=details(test, scored, artifact.calibration if artifact else None),
+    )
 
 
 def _score(

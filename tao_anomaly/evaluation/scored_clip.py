@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,12 @@ class ScoredClip:
     """Boxes of one clip with a score.
 
     raised ``(N,)``: True where the box is an alarm at the calibrated threshold; None where there is
-    no threshold.
+    no threshold. images: all that the scorer said, by number of the image, where it is known.
     """
 
     detections: ScoredBoxes
     raised: BoolArray | None = None
+    images: Mapping[int, AnomalyScores] = field(default_factory=dict)
 
     def frame_scores(self, frame_count: int) -> np.ndarray:
         """Return the highest score of each frame, ``(frame_count,)``, -inf where there is none."""
@@ -66,13 +67,14 @@ def clip_of_boxes(
 def clip_of_scores(frames: IntArray, images: Sequence[AnomalyScores]) -> ScoredClip:
     """Return what a scorer said of a clip; frames ``(F,)``: number of each image of `images`."""
     counts = [len(image.tracks) for image in images]
-    return clip_of_boxes(
+    clip = clip_of_boxes(
         np.repeat(frames, counts),
         _stack([image.tracks.boxes for image in images], (0, 4)),
         _stack([image.scores for image in images], (0,)),
         track_ids=[track_id for image in images for track_id in image.tracks.ids],
         raised=_stack([image.states for image in images], (0,)) == AnomalyState.ANOMALOUS,
     )
+    return replace(clip, images=dict(zip(frames.tolist(), images, strict=True)))
 
 
 def smoothed_offline(

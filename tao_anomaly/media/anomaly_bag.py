@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from tao_anomaly.media.source import SourceError
-from tao_anomaly.structures import NANOSECONDS, AnomalyState, FloatArray, IntArray
+from tao_anomaly.structures import NANOSECONDS, AnomalyScores, AnomalyState, FloatArray, Tracks
 
 MESSAGE = "tao_anomaly_msgs/msg/AnomalyArray"
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -23,23 +22,6 @@ _PACKAGES = {
     "tao_anomaly_msgs": _REPOSITORY / "tao_anomaly_msgs" / "msg",
     "vision_msgs": _REPOSITORY / "underlay" / "vision_msgs" / "msg",
 }
-
-
-@dataclass(frozen=True)
-class RecordedScores:
-    """One message.
-
-    stamp_ns: of the image. ids, boxes ``(N, 4)`` in pixels by their outer edges, scores ``(N,)``
-    (NaN: not scored), states ``(N,)``: AnomalyState.
-    """
-
-    stamp_ns: int
-    model_id: str
-    threshold: float
-    ids: tuple[str, ...]
-    boxes: FloatArray
-    scores: FloatArray
-    states: IntArray
 
 
 def message_types() -> Typestore:
@@ -57,7 +39,7 @@ def message_types() -> Typestore:
     return store
 
 
-def read_anomalies(bag: Path, *, topic: str | None = None) -> Iterator[RecordedScores]:
+def read_anomalies(bag: Path, *, topic: str | None = None) -> Iterator[AnomalyScores]:
     """Yield every AnomalyArray of a bag (mcap or sqlite3) in recorded order.
 
     topic: needed where several hold such messages. Raises SourceError naming the bag.
@@ -101,8 +83,8 @@ def _choose(reader: AnyReader, bag: Path, topic: str | None) -> list[Any]:
     return [c for c in reader.connections if c.topic == chosen[0]]
 
 
-def _scores(message: Any) -> RecordedScores:
-    objects = message.objects
+def _scores(message: Any) -> AnomalyScores:
+    objects, names = message.objects, tuple(message.term_names)
     boxes = [
         (
             o.bbox.center.position.x - o.bbox.size_x / 2,
@@ -113,12 +95,35 @@ def _scores(message: Any) -> RecordedScores:
         for o in objects
     ]
     stamp = message.header.stamp
-    return RecordedScores(
+    return AnomalyScores(
         stamp_ns=stamp.sec * NANOSECONDS + stamp.nanosec,
-        model_id=message.model_id,
-        threshold=float(message.threshold),
-        ids=tuple(o.id for o in objects),
-        boxes=np.array(boxes, np.float32).reshape(-1, 4),
-        scores=np.array([o.score for o in objects], np.float32),
+        epoch=message.epoch,
+        image_size=(message.image_height, message.image_width),
+        tracks=Tracks(
+            ids=tuple(o.id for o in objects),
+            boxes=np.array(boxes, np.float32).reshape(-1, 4),
+            scores=np.array([o.detection_score for o in objects], np.float32),
+            class_ids=np.array([int(o.class_id) for o in objects], np.int64),
+            ages=np.array([o.age for o in objects], np.int64),
+            states=np.array([o.track_state for o in objects], np.int64),
+        ),
+        observations=np.array([o.observations for o in objects], np.int64),
         states=np.array([AnomalyState(o.state) for o in objects], np.int64),
+        scores=np.array([o.score for o in objects], np.float32),
+        raw=np.array([o.score_raw for o in objects], np.float32),
+        terms=_rows(objects, "terms", names),
+        term_names=names,
+        # Bags recorded before messages explained themselves have neither of the two.
+        contributions=_rows(objects, "contributions", names),
+        leading=tuple(o.leading for o in objects),
+        cues=tuple(getattr(o, "cue", o.leading) for o in objects),
+        threshold=float(message.threshold),
+        model_id=message.model_id,
     )
+
+
+def _rows(objects: Any, field: str, names: tuple[str, ...]) -> FloatArray:
+    rows = np.full((len(objects), len(names)), np.nan, np.float32)
+    for row, entry in enumerate(objects):
+        rows[row] = getattr(entry, field, np.nan)
+    return rows

@@ -158,10 +158,13 @@ def test_two_runs_write_identical_bytes(run, words, bench, tmp_path: Path) -> No
     assert sorted(runs[0]) == [
         "custom_model.json",
         "custom_model.md",
+        "custom_model/details.json",
         "custom_model/detections/ride.txt",
         "custom_model/detections/walk.txt",
         "custom_model/ground_truth/ride.txt",
         "custom_model/ground_truth/walk.txt",
+        "custom_model/scores/ride.parquet",
+        "custom_model/scores/walk.parquet",
     ]
 
 

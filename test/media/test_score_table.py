@@ -4,10 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tao_anomaly.media.score_table import SCORE_SCHEMA, ScoreTableWriter
+from tao_anomaly.media.score_table import (
+    SCORE_SCHEMA,
+    ScoreTableWriter,
+    read_scores,
+    table_of,
+)
 from tao_anomaly.structures import AnomalyScores, AnomalyState, TrackFeatures
 
 MakeFeatures = Callable[..., TrackFeatures]
@@ -51,7 +57,7 @@ def test_rows_are_objects_of_images_in_order(make_features: MakeFeatures, tmp_pa
         assert not path.exists()
     read = pq.read_table(path)
     assert read.schema.equals(SCORE_SCHEMA)
-    assert read.schema.metadata == {b"model_id": b"abc"}
+    assert read.schema.metadata[b"model_id"] == b"abc"
     rows = read.to_pylist()
     assert len(rows) == 2
     assert rows[0] == {
@@ -72,6 +78,8 @@ def test_rows_are_objects_of_images_in_order(make_features: MakeFeatures, tmp_pa
         "raw": 5.0,
         "threshold": 1.5,
         "leading": "speed",
+        "cue": "2.0x usual speed",
+        "contributions": [5.0, -2.5],
         "terms": [2.5, -2.5],
     }
     assert rows[1]["class_name"] == "44"
@@ -114,3 +122,49 @@ def test_after_an_exception_nothing_is_left_and_an_old_table_stays(
         fail()
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_table_reads_back_as_it_was_scored(make_features: MakeFeatures, tmp_path: Path) -> None:
+    first = make_features(
+        1.2, {"3-1": [0] * 3, "3-2": [0] * 3}, boxes=[[1, 2, 3.5, 4], [5, 6, 7, 8]]
+    )
+    shown = {
+        12: scores_of(first, [2.5, float("nan")], [AnomalyState.ANOMALOUS, AnomalyState.WARMUP]),
+        13: scores_of(make_features(1.3, {}), [], []),
+        14: scores_of(make_features(1.4, {"3-1": [0] * 3}), [1.0], [AnomalyState.NORMAL]),
+    }
+    with ScoreTableWriter(
+        tmp_path / "s.parquet", class_names=NAMES, model_id="abc", source="yard", rate=10.0
+    ) as writes:
+        for frame, scores in shown.items():
+            writes.write(frame, scores, seconds=0.25)
+    table = read_scores(tmp_path / "s.parquet")
+    assert (table.source, table.rate, table.model_id, table.term_names) == (
+        "yard",
+        10.0,
+        "abc",
+        ("speed", "appearance"),
+    )
+    assert table.images.tolist() == [12, 13, 14]
+    assert table.latency == (0.25,) * 3
+    for (frame, found), (number, scores) in zip(table.replay(), shown.items(), strict=True):
+        assert frame == number
+        assert found.stamp_ns == scores.stamp_ns  # also of the image without an object
+        assert found.tracks.ids == scores.tracks.ids
+        assert found.cues == scores.cues
+        np.testing.assert_array_equal(found.tracks.boxes, scores.tracks.boxes)
+        np.testing.assert_array_equal(found.scores, scores.scores)
+        np.testing.assert_array_equal(found.contributions, scores.contributions)
+        np.testing.assert_array_equal(found.states, scores.states)
+    same = table_of(shown, class_names=NAMES, source="yard", rate=10.0)
+    assert same.class_names.tolist() == table.class_names.tolist()
+    np.testing.assert_array_equal(same.contributions, table.contributions)
+
+
+def test_another_file_is_no_table_of_scores(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"frame": [1]}), tmp_path / "other.parquet")
+    (tmp_path / "text.parquet").write_text("no")
+    with pytest.raises(ValueError, match=r"other.parquet.*it lacks class_id"):
+        read_scores(tmp_path / "other.parquet")
+    with pytest.raises(ValueError, match=r"text.parquet: not a table of scores"):
+        read_scores(tmp_path / "text.parquet")
