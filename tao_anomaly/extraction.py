@@ -6,10 +6,11 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from tqdm import tqdm
 
 from tao_anomaly.config import PipelineConfig, portable_settings
 from tao_anomaly.datasets.dataset import Clip
-from tao_anomaly.detection.detector import Detector
+from tao_anomaly.detection.detector import Detector, Found
 from tao_anomaly.media.clip_file import ClipInfo, StoreError
 from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.media.source import SourceError, open_source
 from tao_anomaly.pipeline import Perception
+from tao_anomaly.structures import Frame
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +64,11 @@ class ClipExtractor:
     So a clip's features depend on the clip alone, not on the worker or the order.
     """
 
-    def __init__(self, folder: str, config: PipelineConfig, precision: str) -> None:
+    def __init__(self, folder: str, config: PipelineConfig, precision: str, batch: int = 1) -> None:
         self.store = FeatureStore(folder)
         self.config = config
         self.precision = precision
+        self.batch = batch
         self.detector = Detector.from_config(config.detector)
 
     def perception(self) -> Perception:
@@ -96,8 +99,8 @@ class ClipExtractor:
             class_names=perception.class_names,
         )
         with self.store.writer(info) as writer:
-            for frame in source:
-                features = perception.process(frame)
+            for frame, found in self._look_ahead(source):
+                features = perception.process(frame, found)
                 if features is not None:
                     writer.add(frame.index, features)
                     objects += len(features.tracks)
@@ -105,6 +108,16 @@ class ClipExtractor:
             unreadable = {"unreadable image": source.skipped} if source.skipped else {}
             writer.skip({**perception.skipped, **unreadable})
         return ClipResult(name, frames=writer.info.frames, objects=objects)
+
+    def _look_ahead(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Found | None]]:
+        """Yield each image with what the detector finds in it, run on `batch` of them at once."""
+        if self.batch == 1:
+            yield from ((frame, None) for frame in frames)
+            return
+        remaining = iter(frames)
+        while group := list(islice(remaining, self.batch)):
+            found = iter(self.detector.detect_all([f.image for f in group if f.image.size]))
+            yield from ((frame, next(found) if frame.image.size else None) for frame in group)
 
 
 def perception_settings(config: PipelineConfig) -> dict[str, Any]:
@@ -119,16 +132,18 @@ def extract_clips(
     *,
     config: PipelineConfig,
     precision: str,
+    batch: int = 1,
     engine: str = "local",
     workers: int = 1,
     ray_address: str = "",
 ) -> FeatureStore:
     """Extract those `clips` (dataset name and clip) that the store in `folder` does not hold yet.
 
+    batch: images of a clip that the detector sees at once; tracking takes one after the other.
     Raises FeatureMismatchError or StoreError, before any work, where the store was made otherwise,
     and StoreError at the end for clips that could not be read; the others are stored then.
     """
-    extractor = ClipExtractor(str(folder), config, precision)
+    extractor = ClipExtractor(str(folder), config, precision, batch)
     store = extractor.store
     store.require(extractor.perception().feature_id)
     store.require_settings(perception_settings(config), precision)
@@ -169,14 +184,19 @@ def _results(
     if engine == "local" and workers == 1:
         yield from (extractor.extract(task, bar.update) for task in tasks)
         return
-    settings = (str(extractor.store.folder.resolve()), extractor.config, extractor.precision)
+    settings = (
+        str(extractor.store.folder.resolve()),
+        extractor.config,
+        extractor.precision,
+        extractor.batch,
+    )
     spread = _over_processes if engine == "local" else _over_ray(ray_address)
     for result in spread(settings, tasks, workers):
         bar.update(result.frames)
         yield result
 
 
-Settings = tuple[str, PipelineConfig, str]
+Settings = tuple[str, PipelineConfig, str, int]
 
 _worker: ClipExtractor | None = None
 

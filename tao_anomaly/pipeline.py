@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tao_anomaly.config import PipelineConfig, differing_settings, validate
-from tao_anomaly.detection.detector import Detector
+from tao_anomaly.detection.detector import Detector, Found
 from tao_anomaly.features.extractor import FeatureExtractor
 from tao_anomaly.model.artifact import Artifact
 from tao_anomaly.scoring.events import EventDetector
@@ -95,15 +95,18 @@ class Perception:
         self.guard.restart()
         self._restart_stages()
 
-    def process(self, frame: Frame) -> TrackFeatures | None:
-        """Return the tracked objects of the next image, None where it is skipped (and counted)."""
+    def process(self, frame: Frame, found: Found | None = None) -> TrackFeatures | None:
+        """Return the tracked objects of the next image, None where it is skipped (and counted).
+
+        found: what the detector found in it, if it has been run already (in a batch).
+        """
         if frame.image.size == 0:
             self.skipped["empty image"] += 1
             return None
         if self.guard.is_duplicate(frame.stamp_ns):
             self.skipped["duplicate stamp"] += 1
             return None
-        detections, pyramid = self.detector.detect(frame.image)
+        detections, pyramid = found or self.detector.detect(frame.image)
         # Only now, after what may fail: a bad image leaves the stream's state as it was.
         reason = self.guard.check(frame.stamp_ns, frame.size)
         if reason:

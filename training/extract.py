@@ -52,6 +52,9 @@ class ExtractConfig:
         "of stored appearance and RoI grid: float16 loses nothing, for the extractor rounds to it",
         choices=("float16", "float32"),
     )
+    batch: int = setting(
+        1, "images of a clip in one forward pass: more pay on a GPU, not on a CPU", minimum=1
+    )
     engine: str = setting("local", "local processes or Ray actors", choices=ENGINES)
     workers: int = setting(1, "processes or actors, a clip each at a time", minimum=1)
     ray_address: str = setting("", "Ray cluster; empty: one is started on this machine")
@@ -99,6 +102,7 @@ def extract(config: ExtractConfig) -> None:
         chosen_clips(config),
         config=config.pipeline,
         precision=config.precision,
+        batch=config.batch,
         engine=config.engine,
         workers=config.workers,
         ray_address=config.ray_address,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.letterbox import Letterbox
@@ -60,6 +63,9 @@ class Backend(Protocol):
         ...
 
 
+Found = tuple[Detections, FeaturePyramid]
+
+
 class Detector:
     """Letterbox, forward, suppression; knows images and boxes, no stream."""
 
@@ -74,12 +80,23 @@ class Detector:
 
         return Detector(backend=load_backend(config), config=config)
 
-    def detect(self, image: ImageArray) -> tuple[Detections, FeaturePyramid]:
+    def detect(self, image: ImageArray) -> Found:
         """Return the objects of a ``(H, W, 3)`` BGR image, best first, and its pyramid."""
-        letterbox = self.letterbox(image)
-        output = self.backend.forward(letterbox.blob(image))
-        detections = to_detections(output.predictions[0], letterbox, self.config)
-        return detections, self.pyramid(output, letterbox, 0)
+        return self.detect_all([image])[0]
+
+    def detect_all(self, images: Sequence[ImageArray]) -> list[Found]:
+        """Return what `detect` does of each image, in one forward pass for those of one size."""
+        of_one_size: dict[Letterbox, list[int]] = {}
+        for index, image in enumerate(images):
+            of_one_size.setdefault(self.letterbox(image), []).append(index)
+        found: dict[int, Found] = {}
+        for letterbox, indices in of_one_size.items():
+            blobs = [letterbox.blob(images[index]) for index in indices]
+            output = self.backend.forward(np.concatenate(blobs) if len(blobs) > 1 else blobs[0])
+            for position, index in enumerate(indices):
+                objects = to_detections(output.predictions[position], letterbox, self.config)
+                found[index] = objects, self.pyramid(output, letterbox, position)
+        return [found[index] for index in range(len(images))]
 
     def letterbox(self, image: ImageArray) -> Letterbox:
         """Return the geometry for images of this size."""

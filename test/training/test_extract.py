@@ -131,6 +131,19 @@ def test_engines_store_the_same_bytes(
     assert contents(tmp_path) == contents(unbroken.folder)
 
 
+def test_a_batch_changes_nothing_but_rounding(
+    unbroken: FeatureStore, dataset: Dataset, config: PipelineConfig, tmp_path: Path
+) -> None:
+    """A clip of 6 images in batches of 4 and 2; appearance is rounded to steps of float16."""
+    store = extract_clips(tmp_path, all_clips(dataset), config=config, precision="float32", batch=4)
+    assert store.clips() == unbroken.clips()
+    for clip in store.clips():
+        for one, other in zip(store.read(clip), unbroken.read(clip), strict=True):
+            assert one.tracks.ids == other.tracks.ids
+            np.testing.assert_allclose(one.tracks.boxes, other.tracks.boxes, atol=0.01)
+            np.testing.assert_allclose(one.features, other.features, rtol=1e-3, atol=1e-3)
+
+
 def test_a_clip_that_cannot_be_read_does_not_cost_the_others(
     dataset: Dataset, config: PipelineConfig, tmp_path: Path
 ) -> None:
