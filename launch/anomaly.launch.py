@@ -62,6 +62,12 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "use_sim_time", default_value="false", choices=FLAG, description="time of the topic /clock"
     ),
+    DeclareLaunchArgument(
+        "autostart",
+        default_value="true",
+        choices=FLAG,
+        description="configure and activate the nodes; else the lifecycle services do it",
+    ),
     DeclareLaunchArgument("log_level", default_value="info", description="of all nodes"),
 ]
 
@@ -88,7 +94,8 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         "model": argument("model"),
     }
     overrides = {name: value for name, value in given.items() if value}
-    overrides["use_sim_time"] = argument("use_sim_time") == "true"
+    for flag in ("use_sim_time", "autostart"):
+        overrides[flag] = argument(flag) == "true"
 
     if argument("composed") == "true":
         nodes = [stage("pipeline_node")]

@@ -108,9 +108,11 @@ class Perception:
             return None
         detections, pyramid = found or self.detector.detect(frame.image)
         # Only now, after what may fail: a bad image leaves the stream's state as it was.
+        previous = self.epoch
         reason = self.guard.check(frame.stamp_ns, frame.size)
         if reason:
             log.warning("epoch %d begins: %s", self.epoch, reason)
+        if self.epoch != previous:
             self._restart_stages()
         motion = self.camera.update(frame.image, detections.boxes) if self.camera else STILL
         tracks = self.tracker.update(detections, frame.stamp_ns, motion)

@@ -69,16 +69,20 @@ class TrackBuffer:
     def update(self, features: TrackFeatures) -> TrackWindows:
         """Take in the features of one image and return its tracks and due windows.
 
-        Raises FeatureMismatchError where the feature_id is not the one held; the image is not
-        taken in then. Observations with a non-finite feature are left out.
+        Raises FeatureMismatchError where the feature_id is not the one held, and ValueError where
+        only the length of its features differs; the image is not taken in then. Observations with a
+        non-finite feature are left out.
         """
         if self._feature_id not in (None, features.feature_id):
             raise FeatureMismatchError(
                 f"got features {features.feature_id}, expected {self._feature_id} as before;"
                 " reset the buffer to change the detector"
             )
+        dim = features.features.shape[1]
         if features.epoch != self._epoch:
             self._rings.clear()
+        elif any(ring.features.shape[1] != dim for ring in self._rings.values()):
+            raise ValueError(f"got features of {dim} values, expected as many as before")
         self._epoch, self._feature_id = features.epoch, features.feature_id
         self._drop_old(features.stamp_ns)
         finite = np.asarray(np.isfinite(features.features).all(axis=1))

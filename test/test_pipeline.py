@@ -119,15 +119,15 @@ def test_an_image_that_fails_leaves_the_stream_as_it_was(
 
 def test_a_jump_in_time_or_size_begins_an_epoch(pipeline: Pipeline, frames: list[Frame]) -> None:
     first = replace(frames[0], stamp_ns=100 * 10**9)
-    assert {i.partition("-")[0] for i in ids(pipeline.process(first))} == {"0"}
+    assert {i.partition("-")[0] for i in ids(pipeline.process(first))} == {"100"}
     back = pipeline.process(frames[1])
-    assert {i.partition("-")[0] for i in ids(back)} == {"1"}
+    assert {i.partition("-")[0] for i in ids(back)} == {"101"}
     assert set(back.windows.observations.tolist()) == {1}
     assert (back.scores.states == AnomalyState.WARMUP).all()
     cropped = replace(frames[2], image=np.ascontiguousarray(frames[2].image[:, :300]))
     result = pipeline.process(cropped)
-    assert {i.partition("-")[0] for i in ids(result)} == {"2"}
-    assert result.scores.epoch == pipeline.perception.epoch == 2
+    assert {i.partition("-")[0] for i in ids(result)} == {"102"}
+    assert result.scores.epoch == pipeline.perception.epoch == 102
     assert result.scores.image_size == (240, 300)
 
 

@@ -284,8 +284,8 @@ def _tracks_from(entries: Sequence[Any], state: str, score: str) -> Tracks:
 
 
 def _class_number(class_id: str) -> int:
-    if not class_id.isdecimal():
-        raise ValueError(f"class_id: got {class_id!r}, expected a decimal number")
+    if not class_id.isdecimal() or len(class_id) > 9:
+        raise ValueError(f"class_id: got {class_id!r}, expected a decimal number of 1 to 9 digits")
     return int(class_id)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 from std_msgs.msg import Header
 
 from tao_anomaly.config import DetectorConfig, FeatureConfig, PipelineConfig, TrackerConfig
-from tao_anomaly.nodes.image_input import ImageInput
+from tao_anomaly.nodes.image_input import ImageInput, answer_or_skip
 from tao_anomaly.nodes.outputs import TrackOutputs
 from tao_anomaly.nodes.parameters import Settings
+from tao_anomaly.nodes.self_test import try_detector
 from tao_anomaly.nodes.settings import ImageSettings
 from tao_anomaly.nodes.stage_node import StageNode, run
 from tao_anomaly.pipeline import Perception
@@ -26,7 +26,7 @@ class DetectorNode(StageNode):
         self._detector = Settings(self, DetectorConfig, prefix="detector")
         self._tracker = Settings(self, TrackerConfig, prefix="tracker")
         self._features = Settings(self, FeatureConfig, prefix="features")
-        self._input: ImageInput | None = None
+        self._perception: Perception | None = None
 
     def configure(self) -> None:
         """Load the detector and run it once; raises WeightsError with the remedy."""
@@ -36,25 +36,34 @@ class DetectorNode(StageNode):
             features=self._features.value,
         )
         self._perception = Perception.from_config(config)
-        self._perception.detector.detect(np.zeros((480, 640, 3), np.uint8))
+        try_detector(self._perception.detector)
+        self._outputs = TrackOutputs(self)
         self.get_logger().info(f"features {self._perception.feature_id}")
 
     def activate(self) -> None:
         """Begin to receive images."""
-        self._outputs = TrackOutputs(self)
+        assert self._perception is not None
         self._outputs.publish_labels(self._perception.class_names, self._detector.value.confidence)
-        self._input = ImageInput(self, self._image.value.image_transport, self._process)
+        self.inputs.append(ImageInput(self, self._image.value.image_transport, self._answer))
 
-    def close(self) -> None:
-        """Stop the worker thread."""
-        if self._input is not None:
-            self._input.close()
+    def cleanup(self) -> None:
+        """Free the detector."""
+        self._perception = None
 
-    def _process(self, frame: Frame, header: Header) -> None:
-        features = self._perception.process(frame)
-        if features is None:
-            self.skip("image not used", dict(self._perception.skipped))
-            return
+    def reset_stream(self) -> None:
+        """Begin a new epoch."""
+        if self._perception is not None:
+            self._perception.reset()
+
+    def describe(self) -> dict[str, object]:
+        """Return what made the features."""
+        if self._perception is None:
+            return {}
+        return {"feature_id": self._perception.feature_id, "epoch": self._perception.epoch}
+
+    def _answer(self, frame: Frame, header: Header) -> None:
+        assert self._perception is not None
+        features = answer_or_skip(self._perception, self._perception.process, frame)
         self._outputs.publish(features, header)
 
 

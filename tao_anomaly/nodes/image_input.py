@@ -2,82 +2,92 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from tao_anomaly.media.image_encoding import ImageError
 from tao_anomaly.nodes import qos, topics
 from tao_anomaly.nodes.image_conversions import frame_from_image
+from tao_anomaly.nodes.inputs import Input
 from tao_anomaly.nodes.mailbox import Mailbox
-from tao_anomaly.nodes.stage_node import StageNode
+from tao_anomaly.nodes.stage_node import SkippedError
+from tao_anomaly.pipeline import Perception
 from tao_anomaly.structures import Frame
 
+if TYPE_CHECKING:
+    from tao_anomaly.nodes.stage_node import StageNode
+
 ImageMessage: TypeAlias = Image | CompressedImage
+T = TypeVar("T")
+
+
+def image_topic(node: StageNode, transport: str) -> tuple[type, str]:
+    """Return type and topic of the images: raw, or compressed beside the raw topic."""
+    if transport == "raw":
+        return Image, topics.IMAGE
+    return CompressedImage, f"{node.resolve_topic_name(topics.IMAGE)}/compressed"
 
 
 def subscribe_images(
-    node: StageNode, transport: str, callback: Callable[[ImageMessage], None], *, depth: int = 1
-) -> Subscription:
-    """Subscribe to the image topic, raw or compressed, as sensor data."""
-    profile = qos.image(depth)
-    options = qos.overridable()
-    if transport == "raw":
-        return node.create_subscription(
-            Image, topics.IMAGE, callback, profile, qos_overriding_options=options
-        )
-    topic = f"{node.resolve_topic_name(topics.IMAGE)}/compressed"
-    return node.create_subscription(
-        CompressedImage, topic, callback, profile, qos_overriding_options=options
-    )
+    node: StageNode, transport: str, handle: Callable[[ImageMessage], None], *, depth: int = 1
+) -> None:
+    """Subscribe to the image topic, raw or compressed, as sensor data, until deactivated."""
+    kind, topic = image_topic(node, transport)
+    node.listen(kind, topic, handle, qos.image(depth))
 
 
-class ImageInput:
-    """Decodes the newest image in a worker thread and hands it to `handle` with its header.
+class ImageInput(Input):
+    """Decodes the newest image in a worker thread and hands it to `answer` with its header.
 
     While one image is in work the next waits; a newer one replaces it and is counted as skipped.
     """
 
     def __init__(
-        self, node: StageNode, transport: str, handle: Callable[[Frame, Header], None]
+        self, node: StageNode, transport: str, answer: Callable[[Frame, Header], None]
     ) -> None:
-        self._node = node
-        self._handle = handle
+        self._answer = answer
         self._index = 0
-        self._sequence: int | None = None
-        self._mailbox: Mailbox[ImageMessage] = Mailbox(node.guarded(self._work))
-        subscribe_images(node, transport, self._receive)
+        self._work = node.answering(self._decode)
+        self._mailbox: Mailbox[tuple[float, ImageMessage]] = Mailbox(self._take)
+        kind, topic = image_topic(node, transport)
+        super().__init__(node, kind, topic, self._put, qos.image())
 
-    def _receive(self, message: ImageMessage, info: dict[str, Any]) -> None:
-        self._count_lost(info["publication_sequence_number"])
-        if self._mailbox.put(message):
-            self._node.skip("image replaced by a newer one before its turn")
+    def close(self) -> None:
+        """Receive no more, and return when the image in work is done."""
+        super().close()
+        self._mailbox.close()
 
-    def _count_lost(self, sequence: int) -> None:
-        """Count the images that the publisher sent and the middleware did not bring."""
-        last, self._sequence = self._sequence, sequence
-        topic = topics.IMAGE
-        if last is None or sequence <= last + 1 or self._node.count_publishers(topic) != 1:
-            return  # nothing is missing, or another publisher's numbers
-        self._node.skip("image lost on its way", count=sequence - last - 1)
+    def _put(self, message: ImageMessage) -> None:
+        if self._mailbox.put((time.monotonic(), message)):
+            self._node.skip("replaced by a newer one before its turn")
 
-    def _work(self, message: ImageMessage) -> None:
+    def _take(self, item: tuple[float, ImageMessage]) -> None:
+        arrived, message = item
+        self._node.traffic.waiting.add(time.monotonic() - arrived)
+        self._work(message)
+
+    def _decode(self, message: ImageMessage) -> None:
         try:
             frame = frame_from_image(message, self._index)
         except ImageError as error:
-            self._node.skip("unreadable image", error)
-            return
+            raise SkippedError("unreadable image", error) from error
+        if frame.stamp_ns == 0:
+            raise SkippedError(
+                "image without a stamp",
+                "got header.stamp 0, expected the time of capture; the camera's driver must set it",
+            )
         self._index += 1
-        self._handle(frame, message.header)
-        self._node.answered += 1
+        self._answer(frame, message.header)
 
-    def close(self) -> None:
-        """Stop the worker thread when the image in work is done, and say what was done."""
-        self._mailbox.close()
-        left_out = sum(self._node.skipped.values())
-        self._node.get_logger().info(
-            f"{self._node.answered} images answered, {left_out} left out {dict(self._node.skipped)}"
-        )
+
+def answer_or_skip(perception: Perception, process: Callable[[Frame], T | None], frame: Frame) -> T:
+    """Return what `process` makes of an image; raises SkippedError where that is nothing."""
+    before = perception.skipped.copy()
+    result = process(frame)
+    if result is None:
+        raise SkippedError(*(perception.skipped - before))
+    return result

@@ -25,14 +25,9 @@ class TrackOutputs:
     """Publishes tracks, their features and, once, the names of the classes."""
 
     def __init__(self, node: StageNode) -> None:
-        options = qos.overridable()
         self._node = node
-        self._tracks = node.create_publisher(
-            Detection2DArray, topics.TRACKS, qos.STAGE, qos_overriding_options=options
-        )
-        self._features = node.create_publisher(
-            TrackFeatureArray, topics.FEATURES, qos.STAGE, qos_overriding_options=options
-        )
+        self._tracks = qos.advertise(node, Detection2DArray, topics.TRACKS, qos.STAGE)
+        self._features = qos.advertise(node, TrackFeatureArray, topics.FEATURES, qos.STAGE)
         self._label_info = node.create_publisher(LabelInfo, topics.LABEL_INFO, qos.LABEL_INFO)
 
     def publish_labels(self, class_names: Mapping[int, str], threshold: float) -> None:
@@ -53,12 +48,7 @@ class WindowOutput:
     """Publishes the windows of each image."""
 
     def __init__(self, node: StageNode) -> None:
-        self._windows = node.create_publisher(
-            TrackWindowArray,
-            topics.WINDOWS,
-            qos.STAGE,
-            qos_overriding_options=qos.overridable(),
-        )
+        self._windows = qos.advertise(node, TrackWindowArray, topics.WINDOWS, qos.STAGE)
 
     def publish(self, windows: TrackWindows, header: Header) -> None:
         """Publish the windows of one image if somebody listens."""
@@ -71,9 +61,7 @@ class AnomalyOutputs:
 
     def __init__(self, node: StageNode) -> None:
         self._node = node
-        self._scores = node.create_publisher(
-            AnomalyArray, topics.ANOMALIES, qos.STAGE, qos_overriding_options=qos.overridable()
-        )
+        self._scores = qos.advertise(node, AnomalyArray, topics.ANOMALIES, qos.STAGE)
         self._events = node.create_publisher(AnomalyEvent, topics.EVENTS, qos.EVENTS)
 
     def publish(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import threading
 
-import numpy as np
 from std_msgs.msg import Header
 
 from tao_anomaly.config import (
@@ -16,10 +14,12 @@ from tao_anomaly.config import (
     TrackerConfig,
     WindowConfig,
 )
-from tao_anomaly.nodes.image_input import ImageInput
+from tao_anomaly.nodes.calibrator import Calibrator
+from tao_anomaly.nodes.image_input import ImageInput, answer_or_skip
 from tao_anomaly.nodes.outputs import AnomalyOutputs, TrackOutputs, WindowOutput
 from tao_anomaly.nodes.parameters import Settings
-from tao_anomaly.nodes.scorer_node import load_model
+from tao_anomaly.nodes.scorer_node import describe_scorer, load_model
+from tao_anomaly.nodes.self_test import try_detector, try_model
 from tao_anomaly.nodes.settings import ImageSettings, ModelSettings
 from tao_anomaly.nodes.stage_node import StageNode, run
 from tao_anomaly.pipeline import Pipeline
@@ -31,7 +31,7 @@ class PipelineNode(StageNode):
 
     def __init__(self) -> None:
         super().__init__("pipeline")
-        self._lock = threading.Lock()  # settings change in another thread than images arrive in
+        self._pipeline: Pipeline | None = None
         self._image = Settings(self, ImageSettings)
         self._detector = Settings(self, DetectorConfig, prefix="detector")
         self._tracker = Settings(self, TrackerConfig, prefix="tracker")
@@ -43,19 +43,21 @@ class PipelineNode(StageNode):
         self._scorer = Settings(
             self, ScorerConfig, prefix="scorer", on_change=self._take_scorer_settings
         )
-        self._input: ImageInput | None = None
+        self._calibrator = Calibrator(self, self._model)
 
     def _take_window_settings(self, config: WindowConfig) -> None:
-        with self._lock:
-            self._pipeline.buffer.config = config
+        with self.lock:
+            if self._pipeline is not None:
+                self._pipeline.buffer.config = config
 
     def _take_scorer_settings(self, config: ScorerConfig) -> None:
-        with self._lock:
-            self._pipeline.scorer.reconfigure(config)
-            self._pipeline.events.config = config
+        with self.lock:
+            if self._pipeline is not None:
+                self._pipeline.scorer.reconfigure(config)
+                self._pipeline.events.config = config
 
     def configure(self) -> None:
-        """Load detector and model and run the detector once; raises ValueError with the remedy."""
+        """Load detector and model and run both once; raises ValueError with the remedy."""
         config = PipelineConfig(
             detector=self._detector.value,
             tracker=self._tracker.value,
@@ -63,34 +65,53 @@ class PipelineNode(StageNode):
             windows=self._windows.value,
             scorer=self._scorer.value,
         )
-        self._pipeline = Pipeline.from_config(config, artifact=load_model(self._model.value))
-        self._pipeline.perception.detector.detect(np.zeros((480, 640, 3), np.uint8))
-
-    def activate(self) -> None:
-        """Begin to receive images."""
+        artifact = load_model(self._model.value)
+        self._pipeline = Pipeline.from_config(config, artifact=artifact)
+        try_detector(self._pipeline.perception.detector)
+        try_model(self._pipeline.scorer, artifact)
+        self._calibrator.configure(self._pipeline.scorer)
         self._track_outputs = TrackOutputs(self)
         self._window_output = WindowOutput(self)
         self._anomaly_outputs = AnomalyOutputs(self)
+
+    def activate(self) -> None:
+        """Begin to receive images."""
+        assert self._pipeline is not None
+        class_names = self._pipeline.perception.class_names
+        self._track_outputs.publish_labels(class_names, self._detector.value.confidence)
+        self.inputs.append(ImageInput(self, self._image.value.image_transport, self._answer))
+
+    def deactivate(self) -> None:
+        """End a calibration."""
+        self._calibrator.stop()
+
+    def cleanup(self) -> None:
+        """Free detector and model."""
+        self._pipeline = None
+        self._calibrator.cleanup()
+
+    def reset_stream(self) -> None:
+        """Begin a new epoch: events that run end with its first image."""
+        if self._pipeline is not None:
+            self._pipeline.perception.reset()
+            self._pipeline.buffer.reset()
+
+    def describe(self) -> dict[str, object]:
+        """Return what scores, and what made the features."""
+        if self._pipeline is None:
+            return {}
         perception = self._pipeline.perception
-        self._track_outputs.publish_labels(perception.class_names, self._detector.value.confidence)
-        self._input = ImageInput(self, self._image.value.image_transport, self._process)
+        made = {"feature_id": perception.feature_id, "epoch": perception.epoch}
+        return {**made, **describe_scorer(self._pipeline.scorer, self._calibrator)}
 
-    def close(self) -> None:
-        """Stop the worker thread."""
-        if self._input is not None:
-            self._input.close()
-
-    def _process(self, frame: Frame, header: Header) -> None:
-        with self._lock:
-            result = self._pipeline.process(frame)
-        if result is None:
-            self.skip("image not used", dict(self._pipeline.perception.skipped))
-            return
-        self._anomaly_outputs.publish(
-            result.scores, result.events, header, window_length=result.windows.length
-        )
+    def _answer(self, frame: Frame, header: Header) -> None:
+        assert self._pipeline is not None
+        result = answer_or_skip(self._pipeline.perception, self._pipeline.process, frame)
+        length = result.windows.length
+        self._anomaly_outputs.publish(result.scores, result.events, header, window_length=length)
         self._track_outputs.publish(result.features, header)
         self._window_output.publish(result.windows, header)
+        self._calibrator.update(result.scores)
 
 
 def main() -> int:

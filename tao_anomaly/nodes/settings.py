@@ -25,6 +25,22 @@ from tao_anomaly.config import (
 
 
 @dataclass(frozen=True)
+class NodeSettings:
+    """What every node has."""
+
+    autostart: bool = setting(
+        True, "configure and activate at the start; else the lifecycle services do it"
+    )
+    stale_after: float = setting(
+        2.0,
+        "seconds without a message after which an input that has a publisher is an error in the"
+        " diagnostics",
+        minimum=0.1,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
 class ImageSettings:
     """How a node receives images."""
 
@@ -38,9 +54,17 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The fitted model."""
+    """The fitted model, and how its threshold is refitted where it runs."""
 
     model: str = setting("", "folder of the fitted model (an artifact); required")
+    calibration_file: str = setting(
+        "",
+        "file that the service ~/calibrate keeps its threshold in; where it exists it is used"
+        " instead of the model's own; empty: not kept",
+    )
+    calibration_time: float = setting(
+        60.0, "seconds of normal footage that ~/calibrate collects", minimum=0.1, live=True
+    )
 
 
 @dataclass(frozen=True)
@@ -95,7 +119,7 @@ class SourceSettings:
     frame_id: str = setting("camera", "frame_id of the headers")
 
 
-# What each node takes, by the prefix of its parameters.
+# What each node takes beside NodeSettings, by the prefix of its parameters.
 SETTINGS: dict[str, dict[str, type]] = {
     "detector_node": {
         "": ImageSettings,
@@ -117,7 +141,8 @@ def parameter_name(prefix: str, name: str) -> str:
 
 def graph_parameters() -> Iterator[tuple[str, str, Any, str]]:
     """Yield node, name, default and description of every parameter of the graph."""
-    for node, groups in SETTINGS.items():
+    every: dict[str, dict[str, type]] = {"every node": {"": NodeSettings}}
+    for node, groups in {**every, **SETTINGS}.items():
         for prefix, schema in groups.items():
             for entry in fields(schema):
                 default = getattr(schema(), entry.name)

@@ -28,18 +28,23 @@ class TrackBufferNode(StageNode):
     def _take_settings(self, config: WindowConfig) -> None:
         self._buffer.config = config
 
+    def configure(self) -> None:
+        """Make the publisher."""
+        self._output = WindowOutput(self)
+
     def activate(self) -> None:
         """Begin to receive features."""
-        self._output = WindowOutput(self)
-        self.create_subscription(
-            TrackFeatureArray,
-            topics.FEATURES,
-            self.guarded(self._process),
-            qos.STAGE,
-            qos_overriding_options=qos.overridable(),
-        )
+        self.listen(TrackFeatureArray, topics.FEATURES, self.answering(self._answer), qos.STAGE)
 
-    def _process(self, message: TrackFeatureArray) -> None:
+    def reset_stream(self) -> None:
+        """Drop all windows."""
+        self._buffer.reset()
+
+    def describe(self) -> dict[str, object]:
+        """Return what is buffered."""
+        return {"tracks": len(self._buffer)}
+
+    def _answer(self, message: TrackFeatureArray) -> None:
         features = features_from(message)
         try:
             windows = self._buffer.update(features)

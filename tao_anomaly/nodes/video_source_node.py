@@ -27,18 +27,20 @@ class VideoSourceNode(StageNode):
 
     Stamps are the start time plus the footage's own time, whatever the pace, so that speeds
     measured on them are right. The first image waits until the topics of `wait_for` are connected.
-    published, answered: images sent, and those whose scores have arrived.
+    published, scored: images sent, and those whose scores have arrived.
     """
 
-    def __init__(self) -> None:
-        super().__init__("video_source")
-        self._settings = Settings(self, SourceSettings)
+    def __init__(
+        self, name: str = "video_source", schema: type[SourceSettings] = SourceSettings
+    ) -> None:
+        super().__init__(name)
+        self._settings = Settings(self, schema)
         self.published = 0
-        self.answered = 0
+        self.scored = 0
         self._expected: set[int] = set()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._player = threading.Thread(target=self._play, name="player")
+        self._player: threading.Thread | None = None
 
     def configure(self) -> None:
         """Open the source; raises SourceError with the remedy."""
@@ -50,44 +52,59 @@ class VideoSourceNode(StageNode):
         self._source: FrameSource = open_source(
             settings.source, rate=settings.rate or None, topic=settings.topic or None
         )
+        self._images = qos.advertise(self, Image, topics.IMAGE, qos.IMAGE_SOURCE)
+        self._camera_info = qos.advertise(self, CameraInfo, topics.CAMERA_INFO, qos.IMAGE_SOURCE)
 
     def activate(self) -> None:
         """Begin to publish as soon as the topics of `wait_for` are connected."""
-        options = qos.overridable()
-        self._images = self.create_publisher(
-            Image, topics.IMAGE, qos.IMAGE_SOURCE, qos_overriding_options=options
-        )
-        self._camera_info = self.create_publisher(
-            CameraInfo, topics.CAMERA_INFO, qos.IMAGE_SOURCE, qos_overriding_options=options
-        )
-        self.create_subscription(AnomalyArray, topics.ANOMALIES, self._answer, qos.STAGE)
+        self._stopping.clear()
+        self.listen_for_answers()
+        self._player = threading.Thread(target=self._play, name="player")
         self._player.start()
 
-    def close(self) -> None:
-        """Stop publishing."""
+    def deactivate(self) -> None:
+        """Stop publishing; activated again it begins with the first image."""
         self._stopping.set()
-        if self._player.ident is not None:
+        if self._player is not None:
             self._player.join()
 
+    def listen_for_answers(self) -> None:
+        """Subscribe to the scores."""
+        self.create_subscription(AnomalyArray, topics.ANOMALIES, self._answer, qos.STAGE)
+
     def _answer(self, message: AnomalyArray) -> None:
+        self.count_answer(to_nanoseconds(message.header.stamp))
+
+    def stamp(self, frame: Frame, elapsed_ns: int, start_ns: int) -> int:
+        """Return the stamp of an image, `elapsed_ns` after the first one.
+
+        start_ns: time of this node when it published that.
+        """
+        return start_ns + elapsed_ns
+
+    def announce(self, stamp_ns: int) -> None:
+        """Do what comes before an image is published."""
+
+    def count_answer(self, stamp_ns: int) -> None:
+        """Take note that the scores of an image have arrived."""
         with self._changed:
-            stamp = to_nanoseconds(message.header.stamp)
-            if stamp in self._expected:
-                self._expected.remove(stamp)
-                self.answered += 1
+            if stamp_ns in self._expected:
+                self._expected.remove(stamp_ns)
+                self.scored += 1
                 self._changed.notify_all()
 
     def _play(self) -> None:
         try:
             if self._wait_for_graph():
                 self._publish_all()
-                self._report()
+                self.finish()
         except Exception as error:
             if rclpy.ok():  # else the process was told to end while this thread published
                 self.exit_status = 1
                 self.get_logger().error(str(error))
         finally:
-            rclpy.try_shutdown()
+            if not self._stopping.is_set():
+                rclpy.try_shutdown()
 
     def _wait_for_graph(self) -> bool:
         """Return True when all topics are connected, False when stopped; raises SourceError."""
@@ -107,6 +124,8 @@ class VideoSourceNode(StageNode):
         return not self._stopping.wait(SETTLE)
 
     def _is_connected(self, topic: str) -> bool:
+        if topic == self._images.topic_name and not self._images.get_subscription_count():
+            return False  # what is sent before this side knows of the other would be lost
         return bool(self.count_publishers(topic) and self.count_subscribers(topic))
 
     def _publish_all(self) -> None:
@@ -117,7 +136,7 @@ class VideoSourceNode(StageNode):
             elapsed_ns = frame.stamp_ns - first_ns
             if not self._pace(started, elapsed_ns / NANOSECONDS):
                 return
-            self._publish(frame, start_ns + elapsed_ns)
+            self._publish(frame, self.stamp(frame, elapsed_ns, start_ns))
             if self._settings.value.lock_step and not self._wait_for_answers():
                 return
 
@@ -131,6 +150,7 @@ class VideoSourceNode(StageNode):
         return not self._stopping.wait(max(0.0, started + elapsed - time.monotonic()))
 
     def _publish(self, frame: Frame, stamp_ns: int) -> None:
+        self.announce(stamp_ns)
         header = Header(stamp=to_time(stamp_ns), frame_id=self._settings.value.frame_id)
         height, width = frame.size
         with self._changed:
@@ -155,13 +175,11 @@ class VideoSourceNode(StageNode):
             self._expected.clear()
         return True
 
-    def _report(self) -> None:
+    def finish(self) -> None:
         """Say how many images were answered, if anybody answers at all."""
         if self.count_publishers(self.resolve_topic_name(topics.ANOMALIES)):
             self._wait_for_answers()
-            self.get_logger().info(
-                f"done: {self.published} images published, {self.answered} scored"
-            )
+            self.get_logger().info(f"done: {self.published} images published, {self.scored} scored")
         else:
             self.get_logger().info(f"done: {self.published} images published")
 

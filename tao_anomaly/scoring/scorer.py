@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -95,6 +95,11 @@ class Scorer:
         for track in self._tracks.values():
             track.average.time_constant = config.smoothing
 
+    def recalibrate(self, calibration: Calibration) -> None:
+        """Take another calibration of the same model for the images to come."""
+        self.calibration = calibration
+        self.reconfigure(self.config)
+
     def reset(self) -> None:
         """Forget all tracks."""
         self._tracks.clear()
@@ -122,7 +127,12 @@ class Scorer:
         if len(windows.index):
             self._take(windows)
         self._prune(windows)
-        return self._scores(windows)
+        return self._scores(windows, [self._tracks.get(i) for i in windows.tracks.ids])
+
+    def refuse(self, windows: TrackWindows) -> AnomalyScores:
+        """Return every object of an image as INVALID, and take nothing of it in."""
+        none = self._scores(windows, [None] * len(windows.tracks))
+        return replace(none, states=np.full_like(none.states, int(AnomalyState.INVALID)))
 
     def _take(self, windows: TrackWindows) -> None:
         standardised = self.calibration.standardise(self.model.terms(windows))
@@ -157,8 +167,7 @@ class Scorer:
                 return
             self._tracks.popitem(last=False)
 
-    def _scores(self, windows: TrackWindows) -> AnomalyScores:
-        known = [self._tracks.get(track_id) for track_id in windows.tracks.ids]
+    def _scores(self, windows: TrackWindows, known: list[_Track | None]) -> AnomalyScores:
         names = self.calibration.term_names
         unknown = np.full(len(names), np.nan, np.float32)
         shape = len(known), len(names)

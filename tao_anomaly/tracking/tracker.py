@@ -27,7 +27,10 @@ class Tracker(Protocol):
 class EpochGuard:
     """Decides from stamps and sizes whether an image continues the stream.
 
-    epoch: rises whenever tracker state must be discarded.
+    epoch: rises whenever tracker state must be discarded. The first is the whole second of the
+    first stamp: a tracker started again on a running camera repeats no epoch, and thus no track id,
+    of the one before (unless that one began more epochs than it ran seconds). Footage whose time
+    begins at 0 has epoch 0 in every run.
     """
 
     def __init__(self, config: TrackerConfig) -> None:
@@ -43,6 +46,8 @@ class EpochGuard:
     def check(self, stamp_ns: int, size: tuple[int, int]) -> str:
         """Take in the next image; return why a new epoch began, "" where it did not."""
         reason = self._reason(stamp_ns, size)
+        if self._stamp_ns is None:
+            self.epoch = max(self.epoch, stamp_ns // NANOSECONDS)
         self.epoch += bool(reason)
         self._stamp_ns, self._size = stamp_ns, size
         return reason

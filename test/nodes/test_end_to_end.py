@@ -100,7 +100,7 @@ def assert_same_results(
     for feature_message, anomaly_message, result in zip(features, anomalies, expected, strict=True):
         got, scores = features_from(feature_message), scores_from(anomaly_message)
         assert got.tracks.ids == scores.tracks.ids == result.features.tracks.ids
-        assert (got.feature_id, got.epoch) == (result.features.feature_id, 0)
+        assert (got.feature_id, got.epoch) == (result.features.feature_id, result.features.epoch)
         for tracks in (got.tracks, scores.tracks):
             np.testing.assert_allclose(tracks.boxes, result.features.tracks.boxes, atol=1e-2)
             np.testing.assert_array_equal(tracks.class_ids, result.features.tracks.class_ids)
@@ -255,7 +255,7 @@ def test_every_image_is_answered_or_counted_whatever_the_pace(
     listener.wait(lambda: len(images) == 30)
     answered = headers(anomalies)
     assert headers(features) == answered == [h for h in headers(images) if h in answered]
-    counted = re.search(r"detector.*: (\d+) images answered, (\d+) left out", process.output)
+    counted = re.search(r"detector.*: (\d+) messages answered, (\d+) left out", process.output)
     assert counted, process.output
     assert int(counted[1]) == len(answered)
     assert int(counted[1]) + int(counted[2]) == len(images), process.output

@@ -132,16 +132,23 @@ def test_every_file_it_names_exists(anomaly: list[Any]) -> None:
 def test_only_what_is_given_overrides_the_parameter_file(anomaly: list[Any]) -> None:
     (plain, *_), (told, *_) = (
         started(anomaly),
-        started(anomaly, model="m", detector_weights="w", use_sim_time="true"),
+        started(anomaly, model="m", detector_weights="w", use_sim_time="true", autostart="false"),
     )
-    assert plain.named["parameters"][1] == {"use_sim_time": False}
+    assert plain.named["parameters"][1] == {"use_sim_time": False, "autostart": True}
     assert told.named["parameters"][1] == {
         "use_sim_time": True,
+        "autostart": False,
         "model": "m",
         "detector.weights": "w",
     }
     known = yaml.safe_load(Path(plain.named["parameters"][0]).read_text())["/**"]["ros__parameters"]
-    assert {"model", "detector.weights", "detector.device", "image_transport"} <= known.keys()
+    assert {
+        "model",
+        "detector.weights",
+        "detector.device",
+        "image_transport",
+        "autostart",
+    } <= known.keys()
 
 
 def test_names_are_relative_but_for_the_topic_the_user_gives(anomaly: list[Any]) -> None:

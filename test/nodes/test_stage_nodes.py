@@ -48,8 +48,7 @@ def spin(domain: int) -> Iterator[Callable[..., StageNode]]:
     def start(make: Callable[[], StageNode], *arguments: str) -> StageNode:
         rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
         nodes.append(make())
-        nodes[-1].configure()
-        nodes[-1].activate()
+        nodes[-1].start()
         threads.append(threading.Thread(target=work, args=(nodes[-1],), daemon=True))
         threads[-1].start()
         return nodes[-1]
@@ -168,7 +167,7 @@ def test_the_threshold_changes_while_the_scorer_runs(
     assert (told.objects[0].state, told.threshold) == (AnomalyState.NORMAL, 1000.0)
 
 
-def test_messages_that_cannot_be_scored_are_skipped(
+def test_features_of_another_detector_are_refused_and_broken_messages_skipped(
     spin, listener, image, artifact: Artifact
 ) -> None:
     node = spin(ScorerNode, "-p", f"model:={artifact.folder}")
@@ -179,14 +178,20 @@ def test_messages_that_cannot_be_scored_are_skipped(
     good = image(0, feature_id=artifact.feature_id, dim=artifact.layout.dim)
     exchange.send(windows_message(buffer.update(good), header(good)))
     foreign = image(1, feature_id="foreign")
-    broken = windows_message(TrackBuffer(WindowConfig()).update(foreign), header(foreign))
-    exchange.publisher.publish(broken)  # features of another detector
-    broken.observations.append(7)
-    exchange.publisher.publish(broken)  # more observations than tracks
+    message = windows_message(TrackBuffer(WindowConfig(hop=1)).update(foreign), header(foreign))
+    refused = exchange.send(message)
+    assert refused.header == header(foreign)
+    assert [o.state for o in refused.objects] == [AnomalyState.INVALID]
+    assert np.isnan([refused.frame_score, refused.objects[0].score]).all()
+    assert f"got features foreign, but model {artifact.model_id} was fitted on" in node.fault
+    assert f"features {artifact.feature_id}; use the detector weights" in node.fault
+    message.observations.append(7)  # more observations than tracks
+    exchange.publisher.publish(message)
     later = image(2, feature_id=artifact.feature_id, dim=artifact.layout.dim)
     answer = exchange.send(windows_message(buffer.update(later), header(later)))
     assert answer.header == header(later)
-    assert dict(node.skipped) == {"bad message": 2}
+    assert np.isfinite([o.score for o in answer.objects]).all()
+    assert (dict(node.skipped), node.fault) == ({"bad message": 1}, "")
 
 
 def test_a_scorer_without_a_model_says_how_to_get_one(spin) -> None:
