@@ -1,6 +1,9 @@
-"""Time each stage of the pipeline, one image at a time.
+"""Time each stage of the pipeline, one image at a time, in one or several detector backends.
 
 ``python benchmarks/speed.py source=<video, folder or bag> [model=<artifact folder>]``
+``python benchmarks/speed.py source=<footage> backends=[torch,openvino,onnxruntime]``
+
+Several backends take turns at each image, so that a busy machine is as busy for one as for another.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -36,6 +39,7 @@ from tao_anomaly.weights import WeightsError
 from tao_anomaly.windows import FeatureMismatchError, TrackBuffer
 
 FORWARD = "forward"
+SCORING = "scoring"
 
 
 @dataclass
@@ -48,6 +52,10 @@ class SpeedConfig:
     )
     warmup: int = setting(20, "images before the first that is timed", minimum=2)
     images: int = setting(100, "most images timed", minimum=1)
+    backends: list[str] = field(
+        default_factory=list,
+        metadata={"description": "detector backends; empty: the one of pipeline.detector.backend"},
+    )
     output: str = setting("", "file of the table, Markdown; empty: only printed")
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
 
@@ -67,7 +75,10 @@ class Stopwatch:
 
 
 class Stages:
-    """The stages of `Pipeline`, called one by one. watch: of the images so far."""
+    """The stages of `Pipeline`, called one by one.
+
+    watch: of the images so far. tracks: objects in each. maps: the last image's pyramid.
+    """
 
     def __init__(self, config: PipelineConfig) -> None:
         self.config = config
@@ -75,6 +86,13 @@ class Stages:
         self.buffer = TrackBuffer(config.windows)
         self.scorer: Scorer | None = None
         self.watch = Stopwatch()
+        self.tracks: list[int] = []
+        self.maps: tuple[torch.Tensor, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the detector's backend."""
+        return self.perception.detector.backend.name
 
     def perceive(self, frame: Frame) -> TrackFeatures:
         """Return the tracked objects of an image; each result is on the CPU when its time ends."""
@@ -84,6 +102,7 @@ class Stages:
             blob = letterbox.blob(frame.image)
         with watch(FORWARD):
             output = detector.backend.forward(blob)
+        self.maps = output.maps
         with watch("suppression (NMS)"):
             found = to_detections(output.predictions[0], letterbox, detector.config)
         with watch("tracking"):
@@ -98,7 +117,7 @@ class Stages:
         with self.watch("windows"):
             windows = self.buffer.update(features)
         if self.scorer:
-            with self.watch("scoring"):
+            with self.watch(SCORING):
                 self.scorer.update(windows)
 
     def load(self, model: str) -> None:
@@ -120,31 +139,92 @@ class Stages:
         )
 
 
-def measure(frames: list[Frame], config: SpeedConfig) -> tuple[Stopwatch, list[int]]:
-    """Return the times of the images after the warm-up, and how many objects each had."""
-    stages = Stages(config.pipeline)
+@dataclass
+class Timing:
+    """What was measured of one backend.
+
+    cosine: the lowest of a pyramid level with that of the first backend, of all images.
+    """
+
+    name: str
+    watch: Stopwatch
+    tracks: list[int]
+    cosine: float = 1.0
+
+    @property
+    def whole(self) -> np.ndarray:
+        """Seconds of all stages, one entry an image."""
+        return np.sum(list(self.watch.seconds.values()), axis=0)
+
+
+def measure(frames: list[Frame], config: SpeedConfig) -> list[Timing]:
+    """Return what each backend took for the images after the warm-up."""
+    names = config.backends or [config.pipeline.detector.backend]
+    runs = [warmed_up(frames[: config.warmup], config, backend) for backend in names]
+    timings = [Timing(stages.name, stages.watch, stages.tracks) for stages in runs]
+    for frame in frames[config.warmup :]:
+        for stages, timing in zip(runs, timings, strict=True):
+            features = stages.perceive(frame)
+            stages.score(features)
+            timing.tracks.append(len(features.tracks))
+            timing.cosine = min(timing.cosine, lowest_cosine(stages.maps, runs[0].maps))
+    return timings
+
+
+def warmed_up(frames: list[Frame], config: SpeedConfig, backend: str) -> Stages:
+    """Return the stages with a model, after these images, which are not timed."""
+    detector = replace(config.pipeline.detector, backend=backend)
+    stages = Stages(replace(config.pipeline, detector=detector))
     if config.model:
         stages.load(config.model)
     seen = []
-    for frame in frames[: config.warmup]:
+    for frame in frames:
         seen.append(stages.perceive(frame))
         stages.score(seen[-1])
     if not stages.scorer:
         stages.fit(seen)
     stages.watch = Stopwatch()
-    tracks = []
-    for frame in frames[config.warmup :]:
-        features = stages.perceive(frame)
-        stages.score(features)
-        tracks.append(len(features.tracks))
-    return stages.watch, tracks
+    return stages
+
+
+def lowest_cosine(maps: tuple[torch.Tensor, ...], others: tuple[torch.Tensor, ...]) -> float:
+    """Return the lowest cosine of the levels of two pyramids of one image."""
+    pairs = [
+        (a.double().flatten(), b.double().flatten()) for a, b in zip(maps, others, strict=True)
+    ]
+    return min(float(torch.cosine_similarity(a, b, dim=0)) for a, b in pairs)
+
+
+def comparison(timings: list[Timing]) -> str:
+    """Return forward and all stages of each backend, with ratios to the first."""
+    first, lines = timings[0], []
+    lines.append(
+        f"| backend | forward, median ms | forward, least ms | speed-up over {first.name} |"
+    )
+    lines[0] += f" all stages, median ms | speed-up over {first.name} | lowest cosine |"
+    lines.append("|---|" + "---:|" * 6)
+    for timing in timings:
+        forward, whole = np.array(timing.watch.seconds[FORWARD]), timing.whole
+        base = np.median(first.watch.seconds[FORWARD]) / np.median(forward)
+        rate = np.median(first.whole) / np.median(whole)
+        lines.append(
+            f"| {timing.name} | {1e3 * np.median(forward):.1f} | {1e3 * forward.min():.1f} |"
+            f" {base:.2f} | {1e3 * np.median(whole):.1f} | {rate:.2f} | {timing.cosine:.6f} |"
+        )
+    return "\n".join(lines)
 
 
 def table(watch: Stopwatch) -> str:
     """Return the median and the 95th percentile of each stage, and its share of the forward."""
     seconds = {stage: np.array(values) for stage, values in watch.seconds.items()}
     whole = np.sum(list(seconds.values()), axis=0)
-    rows = {**seconds, "all beside the forward": whole - seconds[FORWARD], "all": whole}
+    beside = whole - seconds[FORWARD]
+    rows = {
+        **seconds,
+        "all beside forward and scoring": beside - seconds.get(SCORING, 0),
+        "all beside the forward": beside,
+        "all": whole,
+    }
     forward = np.median(seconds[FORWARD])
     lines = ["| stage | median ms | p95 ms | median / forward |", "|---|---:|---:|---:|"]
     for stage, values in rows.items():
@@ -155,21 +235,29 @@ def table(watch: Stopwatch) -> str:
     return "\n".join(lines)
 
 
-def report(watch: Stopwatch, tracks: list[int], frame: Frame, config: SpeedConfig) -> str:
-    """Return the table under the conditions it was measured in."""
+def report(timings: list[Timing], frame: Frame, config: SpeedConfig) -> str:
+    """Return the tables under the conditions it was measured in."""
     height, width = frame.size
+    tracks = timings[0].tracks
     facts = {
         "Date": date.today().isoformat(),
         "Machine": machine(),
         "Threads": f"{torch.get_num_threads()} of torch {torch.__version__}",
-        "Detector": f"{config.pipeline.detector.weights}, device {config.pipeline.detector.device}",
+        "Detector": f"{config.pipeline.detector.weights}, device {config.pipeline.detector.device},"
+        f" backend {', '.join(timing.name for timing in timings)}",
         "Model": config.model or "nearest neighbours of the warm-up",
         "Source": f"{config.source}, {width}x{height}",
         "Images": f"{len(tracks)} timed after {config.warmup} of warm-up",
         "Objects an image": f"median {np.median(tracks):.0f}, most {max(tracks)}",
     }
     lines = [f"- {name}: {value}" for name, value in facts.items()]
-    return "\n".join(["# Speed of the stages", "", *lines, "", table(watch), ""])
+    parts = ["# Speed of the stages", "\n".join(lines)]
+    if len(timings) > 1:
+        parts.append(comparison(timings))
+    for timing in timings:
+        parts += [f"## {timing.name}"] if len(timings) > 1 else []
+        parts.append(table(timing.watch))
+    return "\n\n".join(parts) + "\n"
 
 
 def body(config: SpeedConfig) -> None:
@@ -181,8 +269,7 @@ def body(config: SpeedConfig) -> None:
         raise SourceError(
             f"{config.source}: got {len(frames)} images, expected more than warmup={config.warmup}"
         )
-    watch, tracks = measure(frames, config)
-    text = report(watch, tracks, frames[0], config)
+    text = report(measure(frames, config), frames[0], config)
     print(text)
     if config.output:
         path = Path(config.output).expanduser()

@@ -56,12 +56,47 @@ def test_each_stage_has_its_time(
     assert "360x240" in text
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
     rows = {cells[0].strip(): [float(c.strip(" %")) for c in cells[1:]] for cells in lines[1:]}
-    assert list(rows) == [*STAGES, "all beside the forward", "all"]
+    beside = ["all beside forward and scoring", "all beside the forward"]
+    assert list(rows) == [*STAGES, *beside, "all"]
     for stage, (median, high, share) in rows.items():
         assert 0 < median <= high, stage
         assert share == pytest.approx(100 * median / rows["forward"][0], rel=0.05, abs=0.6)
     assert rows["all"][0] > rows["forward"][0]
     assert rows["forward"][2] == 100
+
+
+def test_backends_take_turns_and_are_compared_with_the_first(
+    speed: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    footage: Path,
+    weights: Path,
+) -> None:
+    words = [f"source={footage / 'Train001'}", "warmup=2", "images=2", "backends=[torch,openvino]"]
+    assert call(speed, monkeypatch, weights, *words) == 0
+    text = capsys.readouterr().out
+    compared, torch_stages, openvino_stages = text.split("\n\n")[2::2][:3]
+    torch_row, openvino_row = (line.split(" | ") for line in compared.splitlines()[2:])
+    assert (torch_row[0], openvino_row[0]) == ("| torch", "| openvino")
+    assert (torch_row[3], torch_row[5], torch_row[6]) == ("1.00", "1.00", "1.000000 |")
+    assert 0.9999 < float(openvino_row[6].strip(" |")) <= 1
+    forward = torch_stages.splitlines()[3].split(" | ")
+    assert forward[0] == "| forward"
+    assert float(forward[1]) == pytest.approx(float(torch_row[1]), abs=0.06)
+    assert openvino_stages.count("|\n") == len(STAGES) + 4
+
+
+def test_ratios_by_hand(speed: ModuleType) -> None:
+    def timing(name: str, forward: float, cosine: float) -> object:
+        watch = speed.Stopwatch()
+        watch.seconds.update({"forward": [forward, forward, 1.0], "tracking": [0.01] * 3})
+        return speed.Timing(name, watch, [], cosine)
+
+    rows = speed.comparison([timing("torch", 0.09, 1.0), timing("fast", 0.03, 0.9995)])
+    assert rows.splitlines()[2:] == [
+        "| torch | 90.0 | 90.0 | 1.00 | 100.0 | 1.00 | 1.000000 |",
+        "| fast | 30.0 | 30.0 | 3.00 | 40.0 | 2.50 | 0.999500 |",
+    ]
 
 
 def test_percentiles_are_those_of_the_images(speed: ModuleType) -> None:
@@ -70,8 +105,9 @@ def test_percentiles_are_those_of_the_images(speed: ModuleType) -> None:
     rows = speed.table(watch).splitlines()[2:]
     assert rows[0] == "| forward | 100.00 | 100.00 | 100.0% |"
     assert rows[1] == "| tracking | 1.00 | 2.00 | 1.0% |"
-    assert rows[2] == "| all beside the forward | 1.00 | 2.00 | 1.0% |"
-    assert rows[3] == "| all | 101.00 | 102.00 | 101.0% |"
+    assert rows[2] == "| all beside forward and scoring | 1.00 | 2.00 | 1.0% |"
+    assert rows[3] == "| all beside the forward | 1.00 | 2.00 | 1.0% |"
+    assert rows[4] == "| all | 101.00 | 102.00 | 101.0% |"
 
 
 @pytest.mark.parametrize(
