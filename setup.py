@@ -28,6 +28,7 @@ setup(
     maintainer="tao_anomaly maintainers",
     maintainer_email="maintainers@tao-anomaly.invalid",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={f"{NAME}.visualization": ["templates/*"]},
     python_requires=">=3.11",
     install_requires=["setuptools"],
     zip_safe=True,

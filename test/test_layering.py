@@ -90,7 +90,16 @@ LAYERS = [
     {"features", "windows"},
     {"model", "scoring"},
     {"pipeline", "media", "visualization", "datasets", "metrics"},
-    {"nodes", "fit", "infer", "export_detector", "extraction", "evaluation", "command_line"},
+    {
+        "nodes",
+        "fit",
+        "infer",
+        "export_detector",
+        "extraction",
+        "evaluation",
+        "command_line",
+        "report",
+    },
 ]
 
 

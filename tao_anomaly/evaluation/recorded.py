@@ -38,7 +38,7 @@ def read_recordings(
     recordings = {}
     for clip in clips:
         bag = _bag_of(path, clip, alone=len(clips) == 1)
-        messages = list(read_anomalies(bag, topic=topic))
+        messages = [scores for _, scores in read_anomalies(bag, topic=topic)]
         recordings[clip.name] = align(messages, clip, bag)
     return recordings
 

@@ -39,16 +39,16 @@ def message_types() -> Typestore:
     return store
 
 
-def read_anomalies(bag: Path, *, topic: str | None = None) -> Iterator[AnomalyScores]:
-    """Yield every AnomalyArray of a bag (mcap or sqlite3) in recorded order.
+def read_anomalies(bag: Path, *, topic: str | None = None) -> Iterator[tuple[int, AnomalyScores]]:
+    """Yield time of recording and scores of each AnomalyArray of a bag, in recorded order.
 
     topic: needed where several hold such messages. Raises SourceError naming the bag.
     """
     try:
         with AnyReader([_bag_path(bag)], default_typestore=message_types()) as reader:
             chosen = _choose(reader, bag, topic)
-            for connection, _, raw in reader.messages(connections=chosen):
-                yield _scores(reader.deserialize(raw, connection.msgtype))
+            for connection, time_ns, raw in reader.messages(connections=chosen):
+                yield time_ns, _scores(reader.deserialize(raw, connection.msgtype))
     except SourceError:
         raise
     except Exception as error:  # rosbags raises many kinds for a damaged file

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tao_anomaly.detection.ultralytics_adapter import import_ultralytics
 from tao_anomaly.evaluation.command import main
 from tao_anomaly.metrics import region_track
+from tao_anomaly.report import ReportConfig
+from tao_anomaly.report import write_report as write_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PUBLISHED = REPOSITORY / "benchmarks" / "published.yaml"
@@ -362,3 +365,41 @@ def test_metrics_of_a_result_are_finite_json(results: Path) -> None:
 
     for metrics in rows_of(results).values():
         check(metrics)
+
+
+def test_a_report_shows_the_numbers_of_the_evaluation(results: Path) -> None:
+    page = write_page(ReportConfig(source=str(results / "all"), output=str(results / "page.html")))
+    text = page.read_text("utf-8")
+    shown = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    document = json.loads((results / "all.json").read_text("utf-8"))
+    assert shown["rows"] == document["rows"]
+    assert shown["protocol"] == document["protocol"]
+    own = document["rows"][0]["metrics"]
+    facts = {fact["label"]: fact["value"] for fact in shown["facts"]}
+    assert facts["RBDC"] == f"{100 * own['rbdc']:.1f} %"
+    assert facts["Frames"] == "20"
+    for row in document["rows"]:
+        curves, metrics = shown["curves"][row["name"]], row["metrics"]
+        swept = curves["region_track"]
+        assert np.trapezoid(swept["rbdr"], swept["fpr"]) == pytest.approx(metrics["rbdc"], abs=1e-5)
+        assert np.trapezoid(swept["tbdr"], swept["fpr"]) == pytest.approx(metrics["tbdc"], abs=1e-5)
+        area = np.trapezoid(curves["roc"]["tpr"], curves["roc"]["fpr"])
+        assert area == pytest.approx(metrics["frame"]["micro_auc"], abs=1e-5)
+    clips = {clip["name"]: clip for clip in shown["clips"]}
+    assert clips["ride"]["anomalous"] == [[4, 7]]
+    assert clips["walk"]["anomalous"] == []
+    event = shown["events"][0]
+    assert (event["clip"], event["class"], event["labelled"]) == ("ride", "bicycle", True)
+    assert sum(event["contributions"]) == pytest.approx(event["score"], abs=2e-4)
+    assert event["thumbnail"].startswith("data:image/jpeg")
+
+
+def test_a_report_of_given_detections_has_curves_alone(run, words, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "ride.txt").write_text("4,10,5,19,14,2\n")
+    assert run(*words[:2], f"detections={given}", f"output={tmp_path}", "name=one")[0] == 0
+    page = write_page(ReportConfig(source=str(tmp_path / "one"), output=str(tmp_path / "p.html")))
+    shown = json.loads(page.read_text("utf-8").split('id="data">')[1].split("</script>")[0])
+    assert (shown["events"], shown["tracks"], shown["tail"]) == ([], [], None)
+    assert shown["rows"][0]["metrics"]["rbdc"] == 0.25

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from tao_anomaly.config import ScorerConfig
 from tao_anomaly.evaluation.command import main
 from tao_anomaly.media.anomaly_bag import MESSAGE, message_types
 from tao_anomaly.structures import NANOSECONDS, AnomalyState
+from tao_anomaly.visualization.findings import find_events
+from tao_anomaly.visualization.recording import recording_of_bag
+from tao_anomaly.visualization.report_page import ReportContent, report_data
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "benchmarks" / "published.yaml"
 THRESHOLD = 1.0
@@ -170,3 +174,17 @@ def test_a_folder_holds_a_bag_a_clip(evaluate, tmp_path: Path) -> None:
     assert found["operating_point"]["region_f1"]["correct"] == 1
     (tmp_path / "none").mkdir()
     assert "no recording of clip ride; looked for" in evaluate(f"anomalies={tmp_path / 'none'}")
+
+
+def test_a_recorded_bag_is_read_for_a_report(tmp_path: Path) -> None:
+    write_anomaly_bag(tmp_path / "bag", [(0, 0.1), (1, 3.0), (2, 5.0), (3, 4.0), (4, 3.0)])
+    recording = recording_of_bag(tmp_path / "bag")
+    assert (recording.rate, recording.frame_count) == (pytest.approx(10.0), 5)
+    assert recording.frame_scores().tolist() == pytest.approx([0.1, 3.0, 5.0, 4.0, 3.0])
+    (event,) = find_events(recording, ScorerConfig())
+    assert (event.track, event.score, event.frames.tolist()) == ("0-1", 5.0, [1, 2, 3, 4])
+    assert event.contributions.tolist() == [5.0]
+    assert list(recording.images()) == []  # it holds no image topic
+    content = ReportContent(title="bag", recordings=[recording])
+    data = report_data(content, events=[event], videos=4)
+    assert data["events"][0]["cue"] == "3.1x usual speed"
