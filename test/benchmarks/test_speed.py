@@ -78,8 +78,8 @@ def test_backends_take_turns_and_are_compared_with_the_first(
     compared, torch_stages, openvino_stages = text.split("\n\n")[2::2][:3]
     torch_row, openvino_row = (line.split(" | ") for line in compared.splitlines()[2:])
     assert (torch_row[0], openvino_row[0]) == ("| torch", "| openvino")
-    assert (torch_row[3], torch_row[5], torch_row[6]) == ("1.00", "1.00", "1.000000 |")
-    assert 0.9999 < float(openvino_row[6].strip(" |")) <= 1
+    assert (torch_row[4], torch_row[6], torch_row[7]) == ("1.00", "1.00", "1.000000 |")
+    assert 0.9999 < float(openvino_row[7].strip(" |")) <= 1
     forward = torch_stages.splitlines()[3].split(" | ")
     assert forward[0] == "| forward"
     assert float(forward[1]) == pytest.approx(float(torch_row[1]), abs=0.06)
@@ -90,12 +90,13 @@ def test_ratios_by_hand(speed: ModuleType) -> None:
     def timing(name: str, forward: float, cosine: float) -> object:
         watch = speed.Stopwatch()
         watch.seconds.update({"forward": [forward, forward, 1.0], "tracking": [0.01] * 3})
+        watch.cpu_seconds["forward"] += [2 * forward] * 3
         return speed.Timing(name, watch, [], cosine)
 
     rows = speed.comparison([timing("torch", 0.09, 1.0), timing("fast", 0.03, 0.9995)])
     assert rows.splitlines()[2:] == [
-        "| torch | 90.0 | 90.0 | 1.00 | 100.0 | 1.00 | 1.000000 |",
-        "| fast | 30.0 | 30.0 | 3.00 | 40.0 | 2.50 | 0.999500 |",
+        "| torch | 90.0 | 90.0 | 180.0 | 1.00 | 100.0 | 1.00 | 1.000000 |",
+        "| fast | 30.0 | 30.0 | 60.0 | 3.00 | 40.0 | 2.50 | 0.999500 |",
     ]
 
 
