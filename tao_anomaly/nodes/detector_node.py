@@ -37,7 +37,7 @@ class DetectorNode(StageNode):
         )
         self._perception = Perception.from_config(config)
         try_detector(self._perception.detector)
-        self._outputs = TrackOutputs(self)
+        self._outputs = TrackOutputs(self, limit=self._detector.value.max_detections)
         self.get_logger().info(f"features {self._perception.feature_id}")
 
     def activate(self) -> None:
@@ -59,7 +59,8 @@ class DetectorNode(StageNode):
         """Return what made the features."""
         if self._perception is None:
             return {}
-        return {"feature_id": self._perception.feature_id, "epoch": self._perception.epoch}
+        made = {"feature_id": self._perception.feature_id, "epoch": self._perception.epoch}
+        return {**made, **self._outputs.describe()}
 
     def _answer(self, frame: Frame, header: Header) -> None:
         assert self._perception is not None

@@ -9,7 +9,7 @@ from tao_anomaly_msgs.msg import AnomalyArray, AnomalyEvent, TrackFeatureArray, 
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from tao_anomaly.nodes import conversions, qos, topics
-from tao_anomaly.nodes.stage_node import StageNode
+from tao_anomaly.nodes.stage_node import THROTTLE, StageNode
 from tao_anomaly.structures import (
     AnomalyEvent as Event,
 )
@@ -22,10 +22,15 @@ from tao_anomaly.structures import (
 
 
 class TrackOutputs:
-    """Publishes tracks, their features and, once, the names of the classes."""
+    """Publishes tracks, their features and, once, the names of the classes.
 
-    def __init__(self, node: StageNode) -> None:
+    limit: most objects that the detector gives. crowded: images that had as many tracks.
+    """
+
+    def __init__(self, node: StageNode, *, limit: int) -> None:
+        self.crowded = 0
         self._node = node
+        self._limit = limit
         self._tracks = qos.advertise(node, Detection2DArray, topics.TRACKS, qos.STAGE)
         self._features = qos.advertise(node, TrackFeatureArray, topics.FEATURES, qos.STAGE)
         self._label_info = node.create_publisher(LabelInfo, topics.LABEL_INFO, qos.LABEL_INFO)
@@ -38,10 +43,20 @@ class TrackOutputs:
 
     def publish(self, features: TrackFeatures, header: Header) -> None:
         """Publish what is listened to of one image."""
+        if len(features.tracks) >= self._limit:
+            self.crowded += 1
+            self._node.get_logger().warning(
+                f"as many objects as detector.max_detections, {self._limit}: there may be more",
+                throttle_duration_sec=THROTTLE,
+            )
         if self._features.get_subscription_count():
             self._features.publish(conversions.features_message(features, header))
         if self._tracks.get_subscription_count():
             self._tracks.publish(conversions.detections_message(features.tracks, header))
+
+    def describe(self) -> dict[str, object]:
+        """Return what diagnostics should say."""
+        return {"images with as many objects as max_detections": self.crowded}
 
 
 class WindowOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from std_msgs.msg import Header
 
@@ -14,6 +15,7 @@ from tao_anomaly.config import (
     TrackerConfig,
     WindowConfig,
 )
+from tao_anomaly.detection.detector import Detector
 from tao_anomaly.nodes.calibrator import Calibrator
 from tao_anomaly.nodes.image_input import ImageInput, answer_or_skip
 from tao_anomaly.nodes.outputs import AnomalyOutputs, TrackOutputs, WindowOutput
@@ -27,10 +29,20 @@ from tao_anomaly.structures import Frame
 
 
 class PipelineNode(StageNode):
-    """Runs all stages without messages between them; features and windows only if listened to."""
+    """Runs all stages without messages between them; features and windows only if listened to.
 
-    def __init__(self) -> None:
-        super().__init__("pipeline")
+    make_detector: gives the detector of these settings; cameras in one process may share it.
+    cli_args: ROS arguments of this node alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        make_detector: Callable[[DetectorConfig], Detector] = Detector.from_config,
+        cli_args: list[str] | None = None,
+    ) -> None:
+        super().__init__("pipeline", cli_args=cli_args)
+        self._make_detector = make_detector
         self._pipeline: Pipeline | None = None
         self._image = Settings(self, ImageSettings)
         self._detector = Settings(self, DetectorConfig, prefix="detector")
@@ -66,11 +78,12 @@ class PipelineNode(StageNode):
             scorer=self._scorer.value,
         )
         artifact = load_model(self._model.value)
-        self._pipeline = Pipeline.from_config(config, artifact=artifact)
+        detector = self._make_detector(config.detector)
+        self._pipeline = Pipeline.from_config(config, artifact=artifact, detector=detector)
         try_detector(self._pipeline.perception.detector)
         try_model(self._pipeline.scorer, artifact)
         self._calibrator.configure(self._pipeline.scorer)
-        self._track_outputs = TrackOutputs(self)
+        self._track_outputs = TrackOutputs(self, limit=self._detector.value.max_detections)
         self._window_output = WindowOutput(self)
         self._anomaly_outputs = AnomalyOutputs(self)
 
@@ -102,7 +115,8 @@ class PipelineNode(StageNode):
             return {}
         perception = self._pipeline.perception
         made = {"feature_id": perception.feature_id, "epoch": perception.epoch}
-        return {**made, **describe_scorer(self._pipeline.scorer, self._calibrator)}
+        scored = describe_scorer(self._pipeline.scorer, self._calibrator)
+        return {**made, **self._track_outputs.describe(), **scored}
 
     def _answer(self, frame: Frame, header: Header) -> None:
         assert self._pipeline is not None

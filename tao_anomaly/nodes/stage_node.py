@@ -52,8 +52,8 @@ class StageNode(LifecycleNode):
     held while a message is worked on, whatever the thread. exit_status: of the process.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, *, cli_args: list[str] | None = None) -> None:
+        super().__init__(name, cli_args=cli_args)
         self.traffic = Traffic()
         self.skipped: Counter[str] = Counter()
         self.fault = ""
@@ -273,7 +273,7 @@ class StageNode(LifecycleNode):
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
         with self.lock:
-            if request.data != self.enabled and self.active:
+            if self.enabled and not request.data and self.active:
                 self.reset_stream()
             self.enabled = bool(request.data)
         response.success, response.message = True, "enabled" if self.enabled else "disabled"
@@ -282,18 +282,24 @@ class StageNode(LifecycleNode):
 
 
 def run(make_node: Callable[[], StageNode], args: list[str] | None = None) -> int:
-    """Run a node until it is told to stop; returns the exit status of its process.
+    """Run a node until it is told to stop; returns the exit status of its process."""
+    return run_all(lambda: [make_node()], args)
 
-    Without `autostart` it waits for the lifecycle services.
+
+def run_all(make_nodes: Callable[[], list[StageNode]], args: list[str] | None = None) -> int:
+    """Run nodes in one process until it is told to stop; returns its exit status.
+
+    Without `autostart` a node waits for the lifecycle services.
     """
     rclpy.init(args=args)
-    node: StageNode | None = None
+    nodes: list[StageNode] = []
     try:
-        node = make_node()
-        if node.autostart:
-            node.start()
+        nodes = make_nodes()
         executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        for node in nodes:
+            if node.autostart:
+                node.start()
+            executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -304,8 +310,8 @@ def run(make_node: Callable[[], StageNode], args: list[str] | None = None) -> in
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        if node is not None:
+        for node in nodes:
             node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-    return node.exit_status if node is not None else 0
+    return max((node.exit_status for node in nodes), default=0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import itertools
 import os
 import shutil
@@ -11,15 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tao_anomaly.config import CalibrationConfig, PipelineConfig
+from tao_anomaly.config import CalibrationConfig, DetectorConfig, PipelineConfig
+from tao_anomaly.detection import backends
 from tao_anomaly.detection.detector import Detector
 from tao_anomaly.fit import FitConfig, extract, fit
 from tao_anomaly.media.source import open_source
 from tao_anomaly.pipeline import Perception
+from tao_anomaly.structures import NANOSECONDS, Frame
 
 # Domains above 101 reach into the ports that the system gives away on Linux.
 _DOMAINS = itertools.cycle(range(1 + os.getpid() % 50, 101))
@@ -47,6 +52,59 @@ def copy_images(source: Path, target: Path, *, count: int) -> None:
         shutil.copy(image, target)
 
 
+def _load(name: str) -> ModuleType:
+    """Import a file beside this one, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+LightBackend = _load("light_detector").LightBackend
+LIGHT = DetectorConfig(input_size=64, max_detections=256)
+
+
+class Still:
+    """Normal footage of `length` grey images at 10 Hz."""
+
+    rate = 10.0
+    length = 20
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self.length):
+            yield Frame(np.full((48, 64, 3), 99, np.uint8), index * NANOSECONDS // 10, index)
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> LightBackend:
+    """The detector of the nodes in this process."""
+    backend = LightBackend()
+    monkeypatch.setattr(backends, "load_backend", lambda config: backend)
+    return backend
+
+
+@pytest.fixture(scope="session")
+def light_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A baseline fitted on what the light detector finds."""
+    folder = tmp_path_factory.mktemp("light_model") / "artifact"
+    pipeline = PipelineConfig(detector=LIGHT)
+    detector = Detector(backend=LightBackend(), config=LIGHT)
+    perception = Perception.from_config(pipeline, detector=detector)
+    config = FitConfig(
+        source="test",
+        output=str(folder),
+        pipeline=pipeline,
+        calibration=CalibrationConfig(rule="percentile", q=0.5),
+    )
+    fit(extract([Still(name) for name in "abcde"], perception), perception, config)
+    return folder
+
+
 @pytest.fixture
 def domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
     """A ROS domain of the test's own, on this machine only, for it and its processes."""
@@ -62,9 +120,10 @@ class Process:
 
     def __init__(self, module: str, *arguments: str, log: Path) -> None:
         self._log = log
+        program = [module] if module.endswith(".py") else ["-m", module]
         with log.open("wb") as file:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, *program, *arguments],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -91,11 +150,11 @@ class Process:
 
 @pytest.fixture
 def start(domain: int, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """Start a module of the package as a process; it is ended after the test."""
+    """Start a module, or a file, as a process; it is ended after the test."""
     started: list[Process] = []
 
     def start_module(module: str, *arguments: str) -> Process:
-        log = tmp_path / f"{len(started)}-{module}.log"
+        log = tmp_path / f"{len(started)}-{Path(module).name}.log"
         started.append(Process(module, *arguments, log=log))
         return started[-1]
 
@@ -161,3 +220,41 @@ def listener(domain: int) -> Iterator[Listener]:
     node = Listener(domain)
     yield node
     node.close()
+
+
+@pytest.fixture
+def spin(domain: int) -> Iterator[Callable[..., Any]]:
+    """Start nodes in this process, each with an executor and thread of its own.
+
+    The arguments of the first one are those of all. start=False: only made.
+    """
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    nodes: list[Any] = []
+    threads: list[threading.Thread] = []
+
+    def work(executor: SingleThreadedExecutor) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            executor.spin()
+
+    def start_node(make: Callable[[], Any], *arguments: str, start: bool = True) -> Any:
+        if not rclpy.ok():
+            rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
+        node = make()
+        nodes.append(node)
+        if start:
+            node.start()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        threads.append(threading.Thread(target=work, args=(executor,), daemon=True))
+        threads[-1].start()
+        return node
+
+    yield start_node
+    rclpy.try_shutdown()
+    for thread in threads:
+        thread.join(60)
+    for node in nodes:
+        node.close()
+        node.destroy_node()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,6 @@ import pytest
 
 pytest.importorskip("tao_anomaly_msgs.msg", reason="no messages: make setup, then make test")
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from std_msgs.msg import Header
@@ -31,35 +27,6 @@ from tao_anomaly.structures import AnomalyState, TrackFeatures
 from tao_anomaly.windows import TrackBuffer
 
 Features = Callable[..., TrackFeatures]
-
-
-@pytest.fixture
-def spin(domain: int) -> Iterator[Callable[..., StageNode]]:
-    """Make a node in this process, activate it and let it work."""
-    nodes: list[StageNode] = []
-    threads: list[threading.Thread] = []
-
-    def work(node: StageNode) -> None:
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
-
-    def start(make: Callable[[], StageNode], *arguments: str) -> StageNode:
-        rclpy.init(args=["--ros-args", *arguments], domain_id=domain)
-        nodes.append(make())
-        nodes[-1].start()
-        threads.append(threading.Thread(target=work, args=(nodes[-1],), daemon=True))
-        threads[-1].start()
-        return nodes[-1]
-
-    yield start
-    rclpy.try_shutdown()
-    for thread in threads:
-        thread.join(10)
-    for node in nodes:
-        node.close()
-        node.destroy_node()
 
 
 def header(structure: TrackFeatures) -> Header:
