@@ -41,6 +41,7 @@ class ReportConfig:
     videos: int = setting(
         40, "short videos of events held in the page, the highest", minimum=0, maximum=500
     )
+    figures: str = setting("", "folder for the timelines and curves as PNG and SVG; empty: none")
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
 
 
@@ -78,6 +79,11 @@ def write_report(config: ReportConfig) -> Path:
     path = Path(config.output).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
+    if config.figures:
+        from tao_anomaly.visualization.paper_figures import write_figures
+
+        folder = Path(config.figures).expanduser()
+        write_figures(folder, content.recordings, events, content.details.get("curves", {}))
     unfinished.write_text(page, encoding="utf-8", newline="\n")
     os.replace(unfinished, path)
     return path

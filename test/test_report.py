@@ -21,6 +21,7 @@ from tao_anomaly.media.score_table import ScoreTableWriter, table_of
 from tao_anomaly.report import ReportConfig, load_content, write_report
 from tao_anomaly.structures import NANOSECONDS, AnomalyScores, AnomalyState, TrackFeatures
 from tao_anomaly.visualization.findings import find_events, highest_tracks
+from tao_anomaly.visualization.paper_figures import timeline_figure, write_figures
 from tao_anomaly.visualization.recording import Recording
 from tao_anomaly.visualization.report_page import ReportContent, render_report, report_data
 from tao_anomaly.visualization.series import latency_histogram, tail, timeline
@@ -234,6 +235,24 @@ def test_moved_images_leave_a_page_without_pictures(scored: Path, tmp_path: Path
     path = write_report(ReportConfig(source=str(scored), output=str(tmp_path / "p.html")))
     (event,) = data_of(path.read_text("utf-8"))["events"]
     assert (event["thumbnail"], event["video"]) == ("", "")
+
+
+def test_figures_for_papers_show_the_same(images: Images, tmp_path: Path) -> None:
+    shown = recording(images(EVENT), anomalous=((20, 25),))
+    events = find_events(shown, ScorerConfig())
+    axes = timeline_figure(shown, events).axes[0]
+    _, scores, peaks = axes.lines
+    line = timeline(shown, 2000)
+    np.testing.assert_array_equal(scores.get_ydata(), line.scores)
+    np.testing.assert_allclose(scores.get_xdata(), line.frames / 10)
+    assert (peaks.get_xdata()[0], peaks.get_ydata()[0]) == (0.5, 5.0)
+    band = axes.patches[0]
+    assert (band.get_x(), band.get_width()) == pytest.approx((2.0, 0.6))
+    curves = {"mine": {"region_track": None, "roc": {"fpr": [0, 1], "tpr": [0, 1]}, "pr": None}}
+    written = write_figures(tmp_path, [shown], events, curves)
+    names = ["timeline_yard.png", "timeline_yard.svg", "roc.png", "roc.svg"]
+    assert [path.name for path in written] == names
+    assert all(path.stat().st_size > 1000 for path in written)
 
 
 @pytest.mark.parametrize("source", ["", "nowhere", "."])
