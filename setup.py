@@ -10,8 +10,11 @@ NODES = (
     "track_buffer_node",
     "scorer_node",
     "pipeline_node",
+    "cameras_node",
     "overlay_node",
     "video_source_node",
+    "replay_node",
+    "snapshot_node",
 )
 
 
@@ -37,13 +40,16 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         shared("launch", "*.launch.py"),
         shared("config", "*.xml"),
+        shared("config", "*.yaml"),
         shared("config/nodes", "*.yaml"),
         shared("config/rviz", "*.rviz"),
+        shared("config/security", "*.xml"),
         shared("config/foxglove", "*.json"),
     ],
     entry_points={
         "console_scripts": [
             "anomaly_graph = tao_anomaly.nodes.graph:main",
+            "anomaly_replay = tao_anomaly.nodes.replay:main",
             *(f"{node} = {NAME}.nodes.{node}:main" for node in NODES),
         ]
     },

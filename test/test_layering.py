@@ -24,6 +24,7 @@ ROS = {
     "builtin_interfaces",
     "lifecycle_msgs",
     "rcl_interfaces",
+    "rosgraph_msgs",
     "cv_bridge",
     "launch",
     "launch_ros",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_anomaly.nodes import topics
+from tao_anomaly.nodes.cameras import read_cameras
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 STAGES = ("detector_node", "track_buffer_node", "scorer_node")
@@ -28,29 +29,25 @@ GRACE = 10.0  # seconds a node has to end after it was asked to
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """One node to start: its module in this package and its parameters."""
+    """One node to start: its module in this package, its parameters and its arguments."""
 
     module: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="anomaly_graph", description=__doc__)
-    stages = parser.add_argument_group("stages")
-    stages.add_argument("--model", help="folder of the fitted model")
-    stages.add_argument("--detector-weights", help="path or name of the detector weights")
-    stages.add_argument("--device", help="torch device: auto, cpu, cuda, cuda:N")
-    stages.add_argument("--composed", action="store_true", help="all stages in one process")
-    stages.add_argument("--params-file", type=Path, help="ROS 2 parameter file")
-    stages.add_argument("--namespace", default="", help="namespace of all nodes and topics")
+    stages = add_stage_arguments(parser)
     stages.add_argument("--image-topic", help="topic of the images")
     stages.add_argument("--image-transport", choices=("raw", "compressed"))
     stages.add_argument("--use-sim-time", action="store_true", help="time of the topic /clock")
-    stages.add_argument("--log-level", default="info", help="debug, info, warn, error or fatal")
     overlay = parser.add_argument_group("annotated image")
     overlay.add_argument("--overlay", action="store_true", help="publish it")
     overlay.add_argument("--record", type=Path, help="write it to this video file")
+    parser.add_argument("--snapshots", type=Path, help="keep events as mcap files in this folder")
+    parser.add_argument("--cameras", type=Path, help="YAML file of cameras instead of one")
     source = parser.add_argument_group("video source (else another node publishes the images)")
     source.add_argument("--source", help="video, folder of images, rosbag or camera index")
     source.add_argument("--rate", type=float, help="frames a second of the footage")
@@ -60,9 +57,39 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def add_stage_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add what every command that starts stages takes; returns the group."""
+    stages = parser.add_argument_group("stages")
+    stages.add_argument("--model", help="folder of the fitted model")
+    stages.add_argument("--detector-weights", help="path or name of the detector weights")
+    stages.add_argument("--device", help="torch device: auto, cpu, cuda, cuda:N")
+    stages.add_argument("--composed", action="store_true", help="all stages in one process")
+    stages.add_argument("--params-file", type=Path, help="ROS 2 parameter file")
+    stages.add_argument("--namespace", default="", help="namespace of all nodes and topics")
+    stages.add_argument("--log-level", default="info", help="debug, info, warn, error or fatal")
+    return stages
+
+
 def plan(options: argparse.Namespace) -> list[NodeProcess]:
     """Return the nodes to start; the source, if any, is the last."""
-    stages = given(
+    nodes = stages(options)
+    shared = nodes[0].parameters
+    if options.cameras:
+        return [NodeProcess("cameras_node", shared, (str(options.cameras),))]
+    if options.overlay or options.record:
+        record = given({"overlay.record": options.record and str(options.record)})
+        nodes.append(NodeProcess("overlay_node", {**shared, **record}))
+    if options.snapshots:
+        kept = {"snapshot.folder": str(options.snapshots)}
+        nodes.append(NodeProcess("snapshot_node", {**shared, **kept}))
+    if options.source:
+        nodes.append(NodeProcess("video_source_node", source_parameters(options)))
+    return nodes
+
+
+def stages(options: argparse.Namespace) -> list[NodeProcess]:
+    """Return the nodes between image and score, each with the settings given for all of them."""
+    settings = given(
         {
             "model": options.model,
             "detector.weights": options.detector_weights,
@@ -71,13 +98,7 @@ def plan(options: argparse.Namespace) -> list[NodeProcess]:
         }
     )
     modules = COMPOSED if options.composed else STAGES
-    nodes = [NodeProcess(module, stages) for module in modules]
-    if options.overlay or options.record:
-        record = given({"overlay.record": options.record and str(options.record)})
-        nodes.append(NodeProcess("overlay_node", {**stages, **record}))
-    if options.source:
-        nodes.append(NodeProcess("video_source_node", source_parameters(options)))
-    return nodes
+    return [NodeProcess(module, settings) for module in modules]
 
 
 def source_parameters(options: argparse.Namespace) -> dict[str, Any]:
@@ -102,7 +123,8 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 def command(node: NodeProcess, options: argparse.Namespace) -> list[str]:
     """Return the command line of a node."""
-    words = [sys.executable, "-m", f"tao_anomaly.nodes.{node.module}", "--ros-args"]
+    words = [sys.executable, "-m", f"tao_anomaly.nodes.{node.module}", *node.arguments]
+    words.append("--ros-args")
     words += ["--log-level", options.log_level]
     if options.namespace:
         words += ["-r", f"__ns:=/{options.namespace.strip('/')}"]
@@ -186,13 +208,33 @@ def heed_signals() -> None:
 def run(options: argparse.Namespace) -> int:
     """Start the nodes and wait for their end; returns the exit status."""
     heed_signals()
-    commands = [command(node, options) for node in plan(options)]
+    cameras = of_cameras(options) if options.cameras else [options]
+    commands = [command(node, camera) for camera in cameras for node in plan(camera)]
     return supervise(commands, last_ends_all=bool(options.source))
+
+
+def of_cameras(options: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return the options of each camera of the file; raises ValueError for what is wrong in it."""
+    if options.source or options.namespace or options.image_topic:
+        raise ValueError("--cameras names the topics: give no --source, --namespace, --image-topic")
+    chosen = read_cameras(options.cameras)
+    if chosen.together:
+        return [options]
+    return [
+        argparse.Namespace(
+            **{**vars(options), "cameras": None, "composed": True, **camera.arguments()}
+        )
+        for camera in chosen.cameras
+    ]
 
 
 def main() -> int:
     """Run the command line."""
-    return run(parse())
+    try:
+        return run(parse())
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

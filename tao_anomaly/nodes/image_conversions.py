@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import struct
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -21,6 +22,18 @@ def to_nanoseconds(time: Time | Duration) -> int:
 def to_time(nanoseconds: int) -> Time:
     """Return nanoseconds as a time message, exactly."""
     return Time(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
+
+
+def stamp_of(message: bytes) -> int:
+    """Return the stamp in nanoseconds of a serialised message that begins with a header.
+
+    Raises ValueError where it is too short for one.
+    """
+    if len(message) < 12:
+        raise ValueError(f"got a message of {len(message)} bytes, expected one with a header")
+    little = message[1] & 1  # of the CDR encapsulation
+    seconds, rest = struct.unpack_from("<iI" if little else ">iI", message, 4)
+    return int(seconds) * NANOSECONDS + int(rest)
 
 
 def frame_from_image(message: Image | CompressedImage, index: int) -> Frame:

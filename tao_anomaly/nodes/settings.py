@@ -119,6 +119,36 @@ class SourceSettings:
     frame_id: str = setting("camera", "frame_id of the headers")
 
 
+@dataclass(frozen=True)
+class ReplaySettings(SourceSettings):
+    """What a replay publishes, and where it records the answers."""
+
+    record: str = setting("", "folder of a new bag for scores and events; empty: not recorded")
+    record_storage: str = setting("mcap", "storage of that bag", choices=("mcap", "sqlite3"))
+
+
+@dataclass(frozen=True)
+class SnapshotSettings:
+    """The black box: what is kept of an event, and how much disk and memory it may take."""
+
+    folder: str = setting(
+        "snapshots",
+        "folder of the mcap files, one an event; a node in a namespace uses a folder of that name"
+        " within",
+    )
+    before: float = setting(5.0, "seconds kept before an event", minimum=0.0, maximum=600.0)
+    after: float = setting(5.0, "seconds kept after its start", minimum=0.0, maximum=600.0)
+    max_files: int = setting(100, "most files; the oldest is deleted first", minimum=1)
+    max_disk: int = setting(2000, "most megabytes of all files together", minimum=1)
+    max_memory: int = setting(
+        256, "most megabytes of the messages kept; the oldest go first", minimum=1
+    )
+    rosbag2_service: str = setting(
+        "/rosbag2_recorder/snapshot",
+        "snapshot service of a rosbag2 recorder, called on an event if it is there; empty: none",
+    )
+
+
 # What each node takes beside NodeSettings, by the prefix of its parameters.
 SETTINGS: dict[str, dict[str, type]] = {
     "detector_node": {
@@ -131,6 +161,8 @@ SETTINGS: dict[str, dict[str, type]] = {
     "scorer_node": {"": ModelSettings, "scorer": ScorerConfig},
     "overlay_node": {"": ImageSettings, "overlay": OverlaySettings},
     "video_source_node": {"": SourceSettings},
+    "replay_node": {"": ReplaySettings},
+    "snapshot_node": {"": ImageSettings, "snapshot": SnapshotSettings},
 }
 
 
@@ -160,7 +192,7 @@ def parameter_file() -> str:
     ]
     written: set[str] = set()
     for node, name, default, description in graph_parameters():
-        if node == "video_source_node" or name in written:
+        if node in ("video_source_node", "replay_node") or name in written:
             continue
         written.add(name)
         value = yaml.safe_dump(default).removesuffix("\n").removesuffix("\n...")

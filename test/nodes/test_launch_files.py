@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tao_anomaly.nodes import graph
+from tao_anomaly.nodes import graph, replay
+from tao_anomaly.nodes.settings import ReplaySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +40,10 @@ class Function(Recorded):
     """OpaqueFunction."""
 
 
+class Include(Recorded):
+    """IncludeLaunchDescription."""
+
+
 class Variable(Recorded):
     """SetEnvironmentVariable."""
 
@@ -57,9 +63,12 @@ def load(monkeypatch: pytest.MonkeyPatch):
         "launch.actions": {
             "DeclareLaunchArgument": Argument,
             "GroupAction": Recorded,
+            "IncludeLaunchDescription": Include,
+            "Shutdown": Recorded,
             "OpaqueFunction": Function,
             "SetEnvironmentVariable": Variable,
         },
+        "launch.launch_description_sources": {"PythonLaunchDescriptionSource": Recorded},
         "launch.substitutions": {"LaunchConfiguration": Configuration},
         "launch_ros": {},
         "launch_ros.actions": {"Node": Node, "PushROSNamespace": Recorded},
@@ -83,12 +92,20 @@ def load(monkeypatch: pytest.MonkeyPatch):
     return load_file
 
 
+def performed(entities: list[Any], **given: str) -> list[Any]:
+    """Return what a launch file starts with these arguments."""
+    declared = {e.positional[0]: e.named for e in entities if type(e) is Argument}
+    assert given.keys() <= declared.keys()
+    for name, value in given.items():
+        assert value in declared[name].get("choices", [value])
+    defaults = {n: e["default_value"] for n, e in declared.items() if "default_value" in e}
+    (function,) = (e for e in entities if type(e) is Function)
+    return function.named["function"]({**defaults, **given})
+
+
 def started(entities: list[Any], **given: str) -> list[Node]:
     """Return the nodes that a launch file starts with these arguments."""
-    declared = {e.positional[0]: e.named["default_value"] for e in entities if type(e) is Argument}
-    assert given.keys() <= declared.keys()
-    (function,) = (e for e in entities if type(e) is Function)
-    (group,) = function.named["function"]({**declared, **given})
+    (group,) = performed(entities, **given)
     namespace, *nodes = group.positional[0]
     assert namespace.positional == (given.get("namespace", ""),)
     return nodes
@@ -96,6 +113,12 @@ def started(entities: list[Any], **given: str) -> list[Node]:
 
 def executables(nodes: list[Node]) -> list[str]:
     return [node.named["executable"] for node in nodes]
+
+
+def included(load, include: Include) -> list[Node]:
+    """Return the nodes of an included launch file, with the arguments it is given."""
+    (path,) = include.positional[0].positional
+    return started(load(Path(path)), **dict(include.named["launch_arguments"]))
 
 
 @pytest.fixture
@@ -167,3 +190,64 @@ def test_the_environment_is_that_of_the_command(load, monkeypatch) -> None:
     monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "mine.xml")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert not [e for e in load(path) if type(e) is Variable]
+
+
+SCRIPTS = {path.stem for path in (ROOT / "tao_anomaly" / "nodes").glob("*_node.py")}
+
+
+def test_every_camera_of_the_file_gets_stages_in_its_namespace(load, tmp_path: Path) -> None:
+    file = load(ROOT / "launch" / "multi_camera.launch.py")
+    left, right = performed(file, model="shared")
+    assert executables(included(load, left)) == ["pipeline_node"]
+    namespaces = [dict(entry.named["launch_arguments"])["namespace"] for entry in (left, right)]
+    assert namespaces == ["left", "right"]
+    cameras = tmp_path / "cameras.yaml"
+    cameras.write_text(
+        "cameras: {a/b: {image_topic: /c, image_transport: compressed, model: own, device: cpu,"
+        " detector_weights: w, params_file: p.yaml}}"
+    )
+    (camera,) = performed(file, model="shared", cameras=str(cameras))
+    (node,) = included(load, camera)
+    assert node.named["remappings"] == [("image_raw", "/c")]
+    settings = node.named["parameters"]
+    assert settings[0] == "p.yaml"
+    assert (settings[1]["model"], settings[1]["detector.weights"]) == ("own", "w")
+
+
+def test_cameras_together_are_one_process_as_by_the_command(load, tmp_path: Path) -> None:
+    file = load(ROOT / "launch" / "multi_camera.launch.py")
+    cameras = tmp_path / "cameras.yaml"
+    cameras.write_text("together: true\ncameras: {left: , right: }")
+    (node,) = performed(file, cameras=str(cameras), model="shared")
+    assert node.named["executable"] in SCRIPTS
+    assert node.named["arguments"] == [str(cameras)]
+    assert node.named["parameters"][1:] == [{"model": "shared"}]
+    assert yaml.safe_load(Path(node.named["parameters"][0]).read_text())
+    (process,) = graph.plan(graph.parse(["--cameras", str(cameras), "--model", "shared"]))
+    assert (process.module, process.arguments) == ("cameras_node", (str(cameras),))
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_a_replay_starts_what_its_command_starts(load, composed: bool) -> None:
+    file = load(ROOT / "launch" / "replay.launch.py")
+    given = {"bag": "b", "output": "o", "model": "m", "composed": str(composed).lower()}
+    stages, node = performed(file, **given)
+    words = ["b", "--output", "o", "--model", "m", *(["--composed"] if composed else [])]
+    planned = replay.plan(replay.parse(words))
+    nodes = [*included(load, stages), node]
+    assert executables(nodes) == [process.module for process in planned]
+    assert set(executables(nodes)) <= SCRIPTS
+    for stage in nodes[:-1]:
+        assert stage.named["parameters"][1]["use_sim_time"] is True
+    (settings,) = node.named["parameters"]
+    assert settings.keys() <= {entry.name for entry in fields(ReplaySettings)}
+    same = planned[-1].parameters.keys() & settings.keys()
+    assert {name: settings[name] for name in same} == {
+        name: planned[-1].parameters[name] for name in same
+    }
+    assert {"source", "wait_for", "record", "lock_step"} <= same
+
+
+def test_every_launch_file_is_installed_and_tested() -> None:
+    names = {path.name for path in (ROOT / "launch").iterdir() if path.suffix == ".py"}
+    assert names == {"anomaly.launch.py", "multi_camera.launch.py", "replay.launch.py"}

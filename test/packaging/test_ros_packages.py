@@ -92,6 +92,7 @@ def test_the_colcon_build_installs_nodes_launch_files_and_settings(tmp_path: Pat
     nodes = modules - {"stage_node"}  # the class that the others share
     assert {p.name for p in (installed / "lib" / "tao_anomaly").iterdir()} == {
         "anomaly_graph",
+        "anomaly_replay",
         *nodes,
     }
     share = installed / "share" / "tao_anomaly"
