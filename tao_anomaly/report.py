@@ -18,13 +18,14 @@ from tao_anomaly.command_line import run
 from tao_anomaly.config import ScorerConfig, setting
 from tao_anomaly.media.source import SourceError
 from tao_anomaly.model.artifact import ArtifactError, load_artifact
+from tao_anomaly.visualization.findings import all_events
 from tao_anomaly.visualization.recording import (
     is_bag,
     recording_of_bag,
     recording_of_table,
     recordings_of_results,
 )
-from tao_anomaly.visualization.report_page import ReportContent, all_events, render_report
+from tao_anomaly.visualization.report_page import ReportContent, render_report
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -24,6 +25,7 @@ from tao_anomaly.evaluation.baselines import (
     fit_baseline,
 )
 from tao_anomaly.evaluation.details import details
+from tao_anomaly.evaluation.evidence import event_evidence
 from tao_anomaly.evaluation.features import EvaluationStore
 from tao_anomaly.evaluation.measure import PixelRows, box_metrics
 from tao_anomaly.evaluation.pixel_map import BoxFill, InstanceMasks, Outliner, Sam2Masks
@@ -50,9 +52,14 @@ from tao_anomaly.evaluation.rows import (
 from tao_anomaly.evaluation.scored_clip import ScoredClip, read_clips
 from tao_anomaly.evaluation.settings import EvaluateConfig
 from tao_anomaly.media.feature_store import FeatureStore
+from tao_anomaly.media.score_table import table_of
 from tao_anomaly.model.artifact import Artifact, load_artifact
 from tao_anomaly.scoring.scorer import Scorer
+from tao_anomaly.scoring.window_model import build_window_model
+from tao_anomaly.visualization.findings import all_events
+from tao_anomaly.visualization.recording import Recording
 
+_EXPLAINED = 60  # events, the highest
 _FEWEST_TRAIN_CLIPS = 3  # what a split needs, also with a limit
 
 
@@ -95,12 +102,43 @@ def evaluate(config: EvaluateConfig, *, published: Path, command: str) -> Evalua
     metrics = {row: {**box_metrics(test, clips), **found[row]} for row, clips in scored.items()}
     card |= METRICS | environment_card(date=config.today, command=command)
     report = Report(name, dataset.name, rows, metrics, published_rows, card)
+    shown = details(test, scored, artifact.calibration if artifact else None)
+    if store is not None and artifact is not None:
+        shown["evidence"] = _evidence(config, store, dataset, artifact, scored[rows[0].name])
     return Evaluation(
         report=report,
         clips=test,
         own=scored[rows[0].name],
         class_names={} if store is None else store.class_names,
-        details=details(test, scored, artifact.calibration if artifact else None),
+        details=shown,
+    )
+
+
+def _evidence(
+    config: EvaluateConfig,
+    store: EvaluationStore,
+    dataset: Dataset,
+    artifact: Artifact,
+    own: dict[str, ScoredClip],
+) -> list[dict[str, Any]]:
+    """Return why the highest events of the model's own row were some."""
+    clips = {clip.name: clip for clip in dataset.split(TEST) if clip.name in own}
+    recordings = [
+        Recording(
+            name=name,
+            table=table_of(own[name].images, class_names=store.class_names, rate=clip.rate),
+            rate=clip.rate,
+            frame_count=clip.frame_count,
+        )
+        for name, clip in clips.items()
+    ]
+    return event_evidence(
+        all_events(recordings, config.pipeline.scorer)[:_EXPLAINED],
+        clips=clips,
+        train=_train_clips(config, dataset) if config.baselines else (),
+        store=store,
+        model=build_window_model(artifact),
+        windows=config.pipeline.windows,
     )
 
 

@@ -22,6 +22,7 @@ from tao_anomaly.model.examination import (
 )
 from tao_anomaly.model.geometry import MOTION, PLACE
 from tao_anomaly.model.heads import FeatureShape
+from tao_anomaly.model.losses import CUES
 from tao_anomaly.model.masking import partition_masks
 from tao_anomaly.model.pooling import needs_grid
 from tao_anomaly.model.preparation import WindowPreparation, raw_geometry
@@ -92,6 +93,25 @@ class TemporalMaeModel:
         motion, _ = raw_geometry(kinematics, windows.valid, aspect, preparation.scale)
         speed = np.where(windows.valid, motion[..., MOTION.index("speed")], 0.0).sum(axis=1)
         return (speed / np.maximum(windows.valid.sum(axis=1), 1)).astype(np.float32)
+
+    def step_deviations(self, windows: TrackWindows) -> FloatArray:
+        """Return how far each hidden step ``(M, T, 2)`` is off, in deviations of normal errors.
+
+        Appearance (0) and motion (1); NaN where a step was not hidden or a window not scored.
+        """
+        height, width = windows.image_size
+        found = np.full((*windows.valid.shape, 2), np.nan, np.float32)
+        usable = windows.valid.sum(axis=1) >= MIN_STEPS
+        if usable.any():
+            aspect = np.full(int(usable.sum()), width / height, np.float32)
+            seen = self.examiner.examine(
+                windows.features[usable], windows.times[usable], windows.valid[usable], aspect
+            )
+            parts = [f"step_{cue}" for cue in CUES]
+            mean = np.array([self.normal.mean[part].mean() for part in parts])
+            std = np.array([self.normal.std[part].mean() for part in parts])
+            found[usable] = (seen.steps - mean) / std
+        return found
 
     def score(
         self, features: FloatArray, times: FloatArray, valid: BoolArray, aspect: FloatArray

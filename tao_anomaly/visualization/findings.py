@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from tao_anomaly.config import ScorerConfig
 from tao_anomaly.scoring.events import EventDetector
 from tao_anomaly.structures import NANOSECONDS, AnomalyState, EventPhase, FloatArray, IntArray
 from tao_anomaly.visualization.recording import Recording
+
+_MOST_EVENTS = 1000  # listed, the highest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,12 @@ def find_events(recording: Recording, config: ScorerConfig) -> list[Finding]:
         peak = int(rows[np.nanargmax(table.scores[rows])])
         found.append(Finding(recording=recording, name=event.event_id, rows=rows, peak=peak))
     return sorted(found, key=lambda finding: (finding.frames[0], finding.name))
+
+
+def all_events(recordings: Sequence[Recording], config: ScorerConfig) -> list[Finding]:
+    """Return the events of all recordings, those with the highest score first."""
+    found = [event for recording in recordings for event in find_events(recording, config)]
+    return sorted(found, key=lambda event: -event.score)[:_MOST_EVENTS]
 
 
 def _rows_by_track(recording: Recording) -> dict[str, IntArray]:

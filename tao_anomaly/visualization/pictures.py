@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from tao_anomaly.structures import AnomalyState, FloatArray, ImageArray
 from tao_anomaly.visualization.colours import STATE_BGR
 from tao_anomaly.visualization.findings import Finding
-from tao_anomaly.visualization.recording import Recording
+from tao_anomaly.visualization.recording import Recording, open_images
 
 _CLIP_FRAMES = 24  # of a short video
 _CLIP_WIDTH, _CLIP_HEIGHT = 320, 240  # pixels it fits in
@@ -63,6 +64,21 @@ def take_pictures(
         Pictures(thumbnails[i], _animation(images, _pace(wanted[i], rate)) if images else "")
         for i, images in enumerate(shots)
     ]
+
+
+def place_thumbnails(
+    source: str, topic: str | None, places: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Return thumbnails of places, each with ``frame`` and ``box``, in the images of a source."""
+    found = [""] * len(places)
+    last = max((place["frame"] for place in places), default=-1)
+    for frame in open_images(source, topic) or ():
+        for i, place in enumerate(places):
+            if place["frame"] == frame.index:
+                found[i] = thumbnail(frame.image, np.array(place["box"], np.float32))
+        if frame.index >= last:
+            break
+    return found
 
 
 def thumbnail(image: ImageArray, box: FloatArray, state: AnomalyState | None = None) -> str:

@@ -62,7 +62,7 @@ class Recording:
 
     def images(self) -> Iterator[tuple[int, Frame]]:
         """Yield number and frame of every image that can be read; none without a source."""
-        frames = self._open()
+        frames = open_images(self.source, self.topic)
         if frames is None:
             return
         numbers = dict(zip(self.table.stamps.tolist(), self.table.frames.tolist(), strict=True))
@@ -71,11 +71,13 @@ class Recording:
             if number is not None:
                 yield number, frame
 
-    def _open(self) -> FrameSource | None:
-        try:
-            return open_source(self.source, topic=self.topic) if self.source else None
-        except SourceError:  # moved, or a bag without images: a report without pictures
-            return None
+
+def open_images(source: str, topic: str | None) -> FrameSource | None:
+    """Open the images of a recording; None where they are not at hand."""
+    try:
+        return open_source(source, topic=topic) if source else None
+    except SourceError:  # moved, or a bag without images
+        return None
 
 
 def recording_of_table(path: Path) -> Recording:

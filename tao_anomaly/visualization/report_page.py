@@ -15,8 +15,8 @@ import jinja2
 import numpy as np
 
 from tao_anomaly.config import ScorerConfig
-from tao_anomaly.visualization.findings import Finding, find_events, highest_tracks
-from tao_anomaly.visualization.pictures import Pictures, take_pictures
+from tao_anomaly.visualization.findings import Finding, highest_tracks
+from tao_anomaly.visualization.pictures import Pictures, place_thumbnails, take_pictures
 from tao_anomaly.visualization.recording import Recording
 from tao_anomaly.visualization.series import latency_histogram, tail, timeline
 
@@ -24,7 +24,6 @@ Json = dict[str, Any]
 _TIMELINE_POINTS = 6000  # of all recordings together
 _FEWEST_POINTS = 40  # of one of them
 _TRACKS = 24  # in the gallery
-_MOST_EVENTS = 1000  # listed, the highest
 _STILLS = 4  # times as many events have a picture as have a video
 
 
@@ -33,7 +32,7 @@ class ReportContent:
     """What a page shows.
 
     results: the evaluation's ``<name>.json`` and details: its ``details.json``, both empty without
-    one. calibration: of the model's artifact, if known. evidence: by name of recording and event.
+    one. calibration: of the model's artifact, if known.
     """
 
     title: str
@@ -42,7 +41,6 @@ class ReportContent:
     details: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
-    evidence: Mapping[tuple[str, str], Json] = field(default_factory=dict)
 
 
 def render_report(content: ReportContent, *, events: Sequence[Finding], videos: int) -> str:
@@ -61,12 +59,6 @@ def render_report(content: ReportContent, *, events: Sequence[Finding], videos: 
     )
 
 
-def all_events(recordings: Sequence[Recording], config: ScorerConfig) -> list[Finding]:
-    """Return the events of all recordings, those with the highest score first."""
-    found = [event for recording in recordings for event in find_events(recording, config)]
-    return sorted(found, key=lambda event: -event.score)[:_MOST_EVENTS]
-
-
 def report_data(content: ReportContent, *, events: Sequence[Finding], videos: int) -> Json:
     """Return all that the page's script draws, as JSON."""
     tracks = highest_tracks(list(content.recordings), _TRACKS)
@@ -74,6 +66,7 @@ def report_data(content: ReportContent, *, events: Sequence[Finding], videos: in
     tables = [recording.table for recording in content.recordings]
     points = max(_FEWEST_POINTS, _TIMELINE_POINTS // max(1, len(tables)))
     calibration = content.calibration
+    evidence = _evidence(content.details.get("evidence", ()))
     seconds = np.concatenate([np.zeros(0), *(table.latency for table in tables)])
     return {
         "title": content.title,
@@ -81,11 +74,12 @@ def report_data(content: ReportContent, *, events: Sequence[Finding], videos: in
         "terms": list(next((t.term_names for t in tables if t.term_names), ())),
         "clips": [_clip(recording, points) for recording in content.recordings],
         "events": [
-            _finding(event, picture, content.evidence)
+            _finding(event, picture)
+            | {"evidence": evidence.get((event.recording.name, event.name))}
             for event, picture in zip(events, pictures[: len(events)], strict=True)
         ],
         "tracks": [
-            _finding(track, picture, content.evidence)
+            _finding(track, picture)
             for track, picture in zip(tracks, pictures[len(events) :], strict=True)
         ],
         "rows": content.results.get("rows", []),
@@ -139,7 +133,7 @@ def _clip(recording: Recording, points: int) -> Json:
     }
 
 
-def _finding(finding: Finding, picture: Pictures, evidence: Mapping[tuple[str, str], Json]) -> Json:
+def _finding(finding: Finding, picture: Pictures) -> Json:
     recording, table = finding.recording, finding.recording.table
     first, last = int(finding.frames[0]), int(finding.frames[-1])
     peak = int(table.frames[finding.peak])
@@ -160,7 +154,33 @@ def _finding(finding: Finding, picture: Pictures, evidence: Mapping[tuple[str, s
         "labelled": recording.is_anomalous(first, last),
         "thumbnail": picture.thumbnail,
         "video": picture.video,
-        "evidence": evidence.get((recording.name, finding.name)),
+    }
+
+
+def _evidence(found: Sequence[Json]) -> dict[tuple[str, str], Json]:
+    """Return the evidence by recording and event, with pictures of the neighbours."""
+    places = [place for entry in found for place in entry["neighbours"]]
+    by_source = defaultdict(list)
+    for place in places:
+        by_source[place["source"], place["topic"]].append(place)
+    images = {
+        id(place): image
+        for (source, topic), group in by_source.items()
+        for place, image in zip(group, place_thumbnails(source, topic, group), strict=True)
+    }
+    return {
+        (entry["clip"], entry["event"]): {
+            "steps": entry["steps"],
+            "neighbours": [
+                {
+                    "image": images[id(place)],
+                    "distance": place["distance"],
+                    "place": f"{place['clip']}, frame {place['frame']}",
+                }
+                for place in entry["neighbours"]
+            ],
+        }
+        for entry in found
     }
 
 

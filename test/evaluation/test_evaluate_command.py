@@ -392,6 +392,18 @@ def test_a_report_shows_the_numbers_of_the_evaluation(results: Path) -> None:
     assert (event["clip"], event["class"], event["labelled"]) == ("ride", "bicycle", True)
     assert sum(event["contributions"]) == pytest.approx(event["score"], abs=2e-4)
     assert event["thumbnail"].startswith("data:image/jpeg")
+    nearest = event["evidence"]["neighbours"]
+    assert event["evidence"]["steps"] is None  # the baseline hides no steps
+    distances = [entry["distance"] for entry in nearest]
+    assert 0 < distances[0] <= distances[-1] == max(distances)
+    places = json.loads((results / "all" / "details.json").read_text("utf-8"))["evidence"]
+    found = next(e for e in places if (e["clip"], e["event"]) == (event["clip"], event["name"]))
+    assert [entry["distance"] for entry in found["neighbours"]] == distances
+    assert all(entry["clip"].startswith("normal") for entry in found["neighbours"])
+    assert [entry["place"] for entry in nearest] == [
+        f"{entry['clip']}, frame {entry['frame']}" for entry in found["neighbours"]
+    ]
+    assert all(entry["image"].startswith("data:image/jpeg") for entry in nearest)
 
 
 def test_a_report_of_given_detections_has_curves_alone(run, words, tmp_path: Path) -> None:

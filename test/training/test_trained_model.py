@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tao_anomaly.config import WindowConfig
+from tao_anomaly.evaluation.evidence import StepModel
 from tao_anomaly.model.window_model import TemporalMaeModel
 from tao_anomaly.scoring.fitting import windows_of
 from tao_anomaly.scoring.split import Split
@@ -20,6 +21,10 @@ def unseen(footage: Footage, split: Split) -> TrackWindows:
     cut = list(windows_of(footage.clips[split.check[0]], WindowConfig(hop=1)))
     assert cut[30].valid.all()
     return cut[30]
+
+
+def is_steps(model: object) -> bool:
+    return isinstance(model, StepModel)
 
 
 def corrupted(windows: TrackWindows, step: int) -> TrackWindows:
@@ -85,6 +90,17 @@ def test_speeds_are_means_over_the_valid_steps(trained: FitResult, unseen: Track
     np.testing.assert_allclose(
         trained.model.speeds(replace(unseen, features=features)), 2 * alike, rtol=1e-5
     )
+
+
+def test_step_deviations_single_out_the_corrupted_step(
+    trained: FitResult, unseen: TrackWindows
+) -> None:
+    network = next(m for m in getattr(trained.model, "members", (trained.model,)) if is_steps(m))
+    found = network.step_deviations(corrupted(unseen, 9))
+    assert found.shape == (*unseen.valid.shape, 2)
+    assert found.mean(axis=2).argmax(axis=1).tolist() == [9] * len(unseen.index)
+    assert (found[:, 9] > 3).all()
+    assert (network.step_deviations(unseen).mean(axis=(1, 2)) < 3).all()
 
 
 def test_no_window_no_terms(trained: FitResult, unseen: TrackWindows) -> None:

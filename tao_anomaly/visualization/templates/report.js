@@ -117,17 +117,22 @@ function openDetail(found) {
 }
 function evidence(found) {
   if (!found) return "";
-  if (found.kind === "neighbours") return make("div", { className: "evidence" }, make("h4", {}, "Nearest normal objects, by appearance"),
-    make("div", { className: "neighbours" }, ...found.items.map((item) => make("div", {},
+  const parts = [];
+  if (found.steps) {
+    const { times, cues, deviations } = found.steps;
+    const cells = cues.map((cue, row) => [make("span", {}, cue), ...deviations[row].map((value, i) =>
+      make("i", { title: `${fixed(times[i], 2)} s: ${fixed(value)} deviations`, style: `background:${heat(value)}` }))]).flat();
+    parts.push(make("h4", {}, "Surprise at each step of the window, oldest left"),
+      make("div", { className: "heat", style: `grid-template-columns:auto repeat(${times.length}, 1fr)` }, ...cells));
+  }
+  if (found.neighbours.length) parts.push(make("h4", {}, "Normal objects that look most alike"),
+    make("div", { className: "neighbours" }, ...found.neighbours.map((item) => make("div", {},
       item.image ? make("img", { src: item.image, alt: "" }) : null, make("small", {}, `distance ${fixed(item.distance, 2)}`), make("small", {}, item.place)))));
-  const steps = found.times.length, grid = `grid-template-columns:auto repeat(${steps}, 1fr)`;
-  const rows = found.cues.map((cue, row) => [make("span", {}, cue), ...found.errors[row].map((value, i) =>
-    make("i", { title: `${fixed(found.times[i], 2)} s: ${fixed(value, 2)}`, style: `background:${heat(value, found.usual)}` }))]).flat();
-  return make("div", { className: "evidence" }, make("h4", {}, "Error of each step when it is hidden (oldest left; orange: hard to predict)"), make("div", { className: "heat", style: grid }, ...rows));
+  return make("div", { className: "evidence" }, ...parts);
 }
-function heat(value, usual) {
+function heat(value) {
   if (value === null) return "var(--grid)";
-  const share = Math.min(Math.max(value / (4 * usual), 0), 1);
+  const share = Math.min(Math.max(value / 4, 0), 1);
   return `color-mix(in oklab, var(--alarm) ${Math.round(100 * share)}%, var(--grid))`;
 }
 
