@@ -3,11 +3,13 @@
 ``python benchmarks/speed.py source=<video, folder or bag> [model=<artifact folder>]``
 ``python benchmarks/speed.py source=<footage> backends=[torch,openvino,onnxruntime]``
 
-Several backends take turns at each image, so that a busy machine is as busy for one as for another.
+Several backends take turns at each image, in random order: a busy machine is as busy for one as for
+another.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from collections import defaultdict
@@ -164,11 +166,15 @@ def measure(frames: list[Frame], config: SpeedConfig) -> list[Timing]:
     names = config.backends or [config.pipeline.detector.backend]
     runs = [warmed_up(frames[: config.warmup], config, backend) for backend in names]
     timings = [Timing(stages.name, stages.watch, stages.tracks) for stages in runs]
+    turns = random.Random(0)
     for frame in frames[config.warmup :]:
-        for stages, timing in zip(runs, timings, strict=True):
+        # A scheduler that shares fairly lets wait who comes after the one that took most.
+        for index in turns.sample(range(len(runs)), len(runs)):
+            stages, timing = runs[index], timings[index]
             features = stages.perceive(frame)
             stages.score(features)
             timing.tracks.append(len(features.tracks))
+        for stages, timing in zip(runs, timings, strict=True):
             timing.cosine = min(timing.cosine, lowest_cosine(stages.maps, runs[0].maps))
     return timings
 
