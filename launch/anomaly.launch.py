@@ -57,6 +57,11 @@ ARGUMENTS = [
         "overlay", default_value="false", choices=FLAG, description="publish the annotated image"
     ),
     DeclareLaunchArgument(
+        "snapshots",
+        default_value="",
+        description="folder in which events are kept as mcap files; empty: they are not",
+    ),
+    DeclareLaunchArgument(
         "rviz", default_value="false", choices=FLAG, description="start RViz on the overlay"
     ),
     DeclareLaunchArgument(
@@ -103,6 +108,9 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         nodes = [stage("detector_node"), stage("track_buffer_node"), stage("scorer_node")]
     if "true" in (argument("overlay"), argument("rviz")):
         nodes.append(stage("overlay_node"))
+    if argument("snapshots"):
+        overrides["snapshot.folder"] = argument("snapshots")
+        nodes.append(stage("snapshot_node"))
     if argument("rviz") == "true":
         nodes.append(
             Node(

@@ -218,6 +218,13 @@ def of_cameras(options: argparse.Namespace) -> list[argparse.Namespace]:
     if options.source or options.namespace or options.image_topic:
         raise ValueError("--cameras names the topics: give no --source, --namespace, --image-topic")
     chosen = read_cameras(options.cameras)
+    if options.record:
+        raise ValueError("--record is one video: give it with one camera, or --overlay instead")
+    if chosen.together and (options.overlay or options.snapshots):
+        raise ValueError(
+            "cameras together are stages alone: give no --overlay and no --snapshots, or start"
+            " overlay_node and snapshot_node in their namespaces"
+        )
     if chosen.together:
         return [options]
     return [

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import rclpy
 from rosgraph_msgs.msg import Clock
 from tao_anomaly_msgs.msg import AnomalyArray, AnomalyEvent
 
@@ -110,6 +111,7 @@ class ReplayNode(VideoSourceNode):
         if recorder is not None:
             recorder.discard()
         self._stopping.set()
+        rclpy.try_shutdown()  # what is played from now on would be for nothing
 
 
 class AnswerRecorder:

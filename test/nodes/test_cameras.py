@@ -89,3 +89,11 @@ def test_a_camera_given_beside_the_file_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "cameras: {left: }")
     with pytest.raises(ValueError, match="give no --source"):
         commands(path, "--source", "video.mp4")
+
+
+def test_what_the_cameras_would_not_do_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "together: true\ncameras: {left: }")
+    with pytest.raises(ValueError, match="give no --overlay and no --snapshots"):
+        commands(path, "--snapshots", "kept")
+    with pytest.raises(ValueError, match="--record is one video"):
+        commands(path, "--record", "video.mp4")

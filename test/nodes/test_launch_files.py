@@ -128,9 +128,13 @@ def anomaly(load) -> list[Any]:
 
 @pytest.mark.parametrize("composed", [False, True])
 def test_it_starts_the_same_nodes_as_the_command(anomaly: list[Any], composed: bool) -> None:
-    nodes = started(anomaly, composed=str(composed).lower(), overlay="true")
-    options = graph.parse(["--overlay", *(["--composed"] if composed else [])])
-    assert executables(nodes) == [node.module for node in graph.plan(options)]
+    given = {"composed": str(composed).lower(), "overlay": "true", "snapshots": "kept"}
+    nodes = started(anomaly, **given)
+    words = ["--overlay", "--snapshots", "kept", *(["--composed"] if composed else [])]
+    planned = graph.plan(graph.parse(words))
+    assert executables(nodes) == [node.module for node in planned]
+    assert nodes[-1].named["parameters"][1]["snapshot.folder"] == "kept"
+    assert planned[-1].parameters["snapshot.folder"] == "kept"
 
 
 def test_every_executable_it_names_is_a_console_script(anomaly: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ from tao_anomaly.nodes.image_conversions import (
     to_nanoseconds,
     to_time,
 )
+from tao_anomaly.nodes.replay_node import AnswerRecorder
 
 REPLAY = "tao_anomaly.nodes.replay"
 PUBLISHED = Path(__file__).resolve().parents[2] / "benchmarks" / "published.yaml"
@@ -155,6 +157,21 @@ def test_an_existing_output_is_refused_before_anything_is_played(
     assert process.wait(120) == 1
     assert "answers: exists already; name a new folder for the bag" in process.output
     assert "published" not in process.output
+
+
+def test_a_full_disk_leaves_no_bag_and_is_told(tmp_path: Path) -> None:
+    kept = AnswerRecorder(tmp_path / "bag", scores="/scores", events="/events", storage="mcap")
+    message = serialize_message(AnomalyArray(header=Header(stamp=to_time(1))))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        for stamp in range(1500):
+            kept.add("/scores", stamp, bytes(message))
+        with pytest.raises(OSError, match="too large"):
+            kept.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stamps_are_read_from_serialised_messages() -> None:
