@@ -14,10 +14,13 @@ from rclpy.utilities import remove_ros_args
 from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.detector import Detector
 from tao_anomaly.detection.shared_detector import SharedDetector
+from tao_anomaly.detection.ultralytics_adapter import torch_device
 from tao_anomaly.nodes import topics
 from tao_anomaly.nodes.cameras import Camera, read_cameras
 from tao_anomaly.nodes.pipeline_node import PipelineNode
 from tao_anomaly.nodes.stage_node import StageNode, run_all
+
+_CUDA_BATCH = 8  # images at once; a CPU is no faster with several
 
 
 class SharedDetectors:
@@ -29,7 +32,10 @@ class SharedDetectors:
     def __call__(self, config: DetectorConfig) -> Detector:
         """Return the detector of these settings, loaded once."""
         if config not in self._detectors:
-            self._detectors[config] = SharedDetector(Detector.from_config(config))
+            on_cuda = torch_device(config.device).type == "cuda"
+            self._detectors[config] = SharedDetector(
+                Detector.from_config(config), max_batch=_CUDA_BATCH if on_cuda else 1
+            )
         return self._detectors[config]
 
 
