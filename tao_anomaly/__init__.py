@@ -10,3 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # ONNX Runtime 1.29 and later reports on its use to its maker over the network, from its import on.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# A header of a few bytes can claim an image of gigabytes. OpenCV refuses more pixels than this; it
+# reads it when it is loaded.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))

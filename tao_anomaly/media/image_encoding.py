@@ -83,6 +83,7 @@ def decode_raw(
 def decode_compressed(data: bytes | memoryview | np.ndarray) -> ImageArray:
     """Return the BGR image of a JPEG, PNG or other buffer OpenCV reads; raises ImageError."""
     buffer = np.frombuffer(data, np.uint8)
+    _refuse_damaged_png(buffer.data)
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
     except cv2.error:  # no bytes, or a header that asks for more memory than OpenCV allows
@@ -90,3 +91,17 @@ def decode_compressed(data: bytes | memoryview | np.ndarray) -> ImageArray:
     if image is None:
         raise ImageError(f"got {len(buffer)} bytes that are no complete JPEG or PNG image")
     return np.asarray(image, np.uint8)
+
+
+def _refuse_damaged_png(data: memoryview) -> None:
+    """Raise ImageError for a PNG with a chunk that ends behind its data.
+
+    OpenCV would fill memory of whatever length a damaged chunk claims, for seconds.
+    """
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        return
+    at = 8
+    while at < len(data):
+        at += 12 + int.from_bytes(data[at : at + 4], "big")  # length, type, content, checksum
+    if at > len(data):
+        raise ImageError(f"got {len(data)} bytes that are no complete JPEG or PNG image")

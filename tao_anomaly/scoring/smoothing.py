@@ -29,7 +29,7 @@ class MovingAverage:
 
     def update(self, value: Value, stamp_ns: int) -> Value:
         """Take in a value and return the mean."""
-        seconds = (stamp_ns - self._stamp_ns) / NANOSECONDS
+        seconds = max(0.0, (stamp_ns - self._stamp_ns) / NANOSECONDS)
         keep = math.exp(-seconds / self.time_constant) if self.time_constant > 0 else 0.0
         self._stamp_ns = stamp_ns
         self._weighted = keep * self._weighted + value
