@@ -71,7 +71,7 @@ class ReplayNode(VideoSourceNode):
             if counted:
                 self.count_answer(stamp_ns)
 
-        return take
+        return self.guarded(take)
 
     def stamp(self, frame: Frame, elapsed_ns: int, start_ns: int) -> int:
         """Return the stamp the frame was recorded with."""
