@@ -120,7 +120,9 @@ class Process:
 
     def __init__(self, module: str, *arguments: str, log: Path) -> None:
         self._log = log
-        program = [module] if module.endswith(".py") else ["-m", module]
+        # As a file it would be run with its own folder in the path instead of this one.
+        run_file = f"import runpy; runpy.run_path({module!r}, run_name='__main__')"
+        program = ["-c", run_file] if module.endswith(".py") else ["-m", module]
         with log.open("wb") as file:
             self.child = subprocess.Popen(
                 [sys.executable, *program, *arguments],
