@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from tao_anomaly.command_line import run
 from tao_anomaly.config import PipelineConfig, setting
-from tao_anomaly.media.score_table import ScoreTableWriter
+from tao_anomaly.media.score_table import LATENCY_FILE, ScoreTableWriter
 from tao_anomaly.media.source import FrameSource, SourceError, open_source
 from tao_anomaly.media.video_writer import VideoWriter
 from tao_anomaly.model.artifact import ArtifactError, load_artifact
@@ -54,6 +55,7 @@ def infer(source: FrameSource, pipeline: Pipeline, config: InferConfig) -> tuple
     total = min(filter(None, (source.length, config.limit or None)), default=None)
     images = events = 0
     history = SceneHistory()
+    latency: list[float] = []
     with ExitStack() as stack:
         table = stack.enter_context(
             ScoreTableWriter(
@@ -78,11 +80,14 @@ def infer(source: FrameSource, pipeline: Pipeline, config: InferConfig) -> tuple
                 continue
             images += 1
             events += sum(e.phase == EventPhase.START for e in result.events)
-            table.write(frame.index, result.scores, seconds=seconds)
+            table.write(frame.index, result.scores)
+            latency.append(round(seconds, 5))
             if video:
                 history.update(result.scores, result.events)
                 video.write(draw_overlay(frame.image, result.scores, names, history))
             bar.set_postfix(tracks=len(result.scores.tracks), events=events, refresh=False)
+    # Apart from the table, which is the same whenever the same footage is scored.
+    (output / LATENCY_FILE).write_text(json.dumps(latency), encoding="utf-8")
     return images, events
 
 

@@ -59,6 +59,7 @@ def test_a_clip_becomes_a_table_and_a_video_twice_the_same(
     assert (video.length, video.rate) == (IMAGES, 10.0)
     assert next(iter(video)).size == (480, 720)
     assert sorted(path.name for path in (tmp_path / "first").iterdir()) == [
+        "latency.json",
         "overlay.mp4",
         "scores.parquet",
     ]
@@ -144,4 +145,4 @@ def test_skipped_images_are_not_written(pipeline: Pipeline, ped2: Path, tmp_path
     config = infer.InferConfig(output=str(tmp_path), video=False)
     assert infer.infer(Interrupted([first, twice]), pipeline, config) == (1, 0)
     assert pipeline.perception.skipped == {"duplicate stamp": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latency.json", "scores.parquet"]

@@ -17,7 +17,7 @@ import pytest
 
 from tao_anomaly import report
 from tao_anomaly.config import ScorerConfig
-from tao_anomaly.media.score_table import ScoreTableWriter, table_of
+from tao_anomaly.media.score_table import LATENCY_FILE, ScoreTableWriter, table_of
 from tao_anomaly.report import ReportConfig, load_content, write_report
 from tao_anomaly.structures import NANOSECONDS, AnomalyScores, AnomalyState, TrackFeatures
 from tao_anomaly.visualization.findings import find_events, highest_tracks
@@ -206,7 +206,8 @@ def scored(images: Images, tmp_path: Path) -> Path:
         for i, scores in shown.items():
             picture = np.full((120, 160, 3), 4 * i, np.uint8)
             cv2.imwrite(str(footage / f"{i:03d}.png"), picture)
-            table.write(i, scores, seconds=0.02)
+            table.write(i, scores)
+    (tmp_path / "run" / LATENCY_FILE).write_text(json.dumps([0.02] * len(shown)))
     return tmp_path / "run"
 
 
@@ -268,6 +269,7 @@ const failures = [];
 const expect = (holds, text) => { if (!holds) failures.push(text); };
 const choose = (id, value) => { $(id).value = value; $(id).dispatchEvent(new Event("change")); };
 expect(document.querySelectorAll("#events .card").length === 1, "one event");
+expect(getComputedStyle($("labelled-field")).display === "none", "no labels, no filter");
 choose("labelled", "true");
 expect(!document.querySelectorAll("#events .card").length, "no event has a label");
 $("clear").click();

@@ -45,6 +45,7 @@ SCORE_SCHEMA = pa.schema(
         ("contributions", pa.list_(pa.float32())),
     ]
 )
+LATENCY_FILE = "latency.json"  # beside a table: seconds that each image took
 _CHUNK = 512  # images held in memory before they are written
 _KEY = b"tao_anomaly"
 
@@ -71,7 +72,6 @@ class ScoreTableWriter:
         self._schema = SCORE_SCHEMA.with_metadata({"model_id": model_id})
         self._facts: dict[str, Any] = {"source": source, "rate": rate}
         self._frames: list[int] = []
-        self._latency: list[float] = []
         self._batches: list[pa.RecordBatch] = []
 
     def __enter__(self) -> ScoreTableWriter:
@@ -83,7 +83,7 @@ class ScoreTableWriter:
         try:
             if kind is None:
                 self._flush()
-                facts = self._facts | {"frames": self._frames, "latency": self._latency}
+                facts = self._facts | {"frames": self._frames}
                 self._writer.add_key_value_metadata({_KEY: json.dumps(facts)})
             self._writer.close()
             if kind is None:
@@ -91,12 +91,10 @@ class ScoreTableWriter:
         finally:
             self._part.unlink(missing_ok=True)
 
-    def write(self, frame: int, scores: AnomalyScores, *, seconds: float | None = None) -> None:
-        """Add the objects of one image; seconds: how long it took to score."""
+    def write(self, frame: int, scores: AnomalyScores) -> None:
+        """Add the objects of one image."""
         self._facts |= {"term_names": scores.term_names, "image_size": scores.image_size}
         self._frames.append(frame)
-        if seconds is not None:
-            self._latency.append(round(seconds, 5))
         self._batches.append(_batch(frame, scores, self._class_names, self._schema))
         if len(self._batches) >= _CHUNK:
             self._flush()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tao_anomaly.media.anomaly_bag import read_anomalies
-from tao_anomaly.media.score_table import ScoreTable, read_scores, table_of
+from tao_anomaly.media.score_table import LATENCY_FILE, ScoreTable, read_scores, table_of
 from tao_anomaly.media.source import BAG_SUFFIXES, FrameSource, SourceError, open_source
 from tao_anomaly.structures import NANOSECONDS, Frame
 
@@ -83,6 +83,9 @@ def open_images(source: str, topic: str | None) -> FrameSource | None:
 def recording_of_table(path: Path) -> Recording:
     """Read a table that ``tao_anomaly.infer`` or an evaluation wrote; raises ValueError."""
     table = read_scores(path)
+    times = path.with_name(LATENCY_FILE)
+    if times.is_file():
+        table = replace(table, latency=tuple(json.loads(times.read_text("utf-8"))))
     return Recording(
         name=Path(table.source).name or path.stem,
         table=table,

@@ -137,7 +137,7 @@ def test_a_table_reads_back_as_it_was_scored(make_features: MakeFeatures, tmp_pa
         tmp_path / "s.parquet", class_names=NAMES, model_id="abc", source="yard", rate=10.0
     ) as writes:
         for frame, scores in shown.items():
-            writes.write(frame, scores, seconds=0.25)
+            writes.write(frame, scores)
     table = read_scores(tmp_path / "s.parquet")
     assert (table.source, table.rate, table.model_id, table.term_names) == (
         "yard",
@@ -146,7 +146,6 @@ def test_a_table_reads_back_as_it_was_scored(make_features: MakeFeatures, tmp_pa
         ("speed", "appearance"),
     )
     assert table.images.tolist() == [12, 13, 14]
-    assert table.latency == (0.25,) * 3
     for (frame, found), (number, scores) in zip(table.replay(), shown.items(), strict=True):
         assert frame == number
         assert found.stamp_ns == scores.stamp_ns  # also of the image without an object
