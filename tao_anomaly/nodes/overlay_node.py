@@ -80,10 +80,11 @@ class OverlayNode(StageNode):
             qos_overriding_options=options,
         )
 
-    def close(self) -> None:
+    def deactivate(self) -> None:
         """Finish the recording."""
         if self._writer is not None:
             self._writer.__exit__(None, None, None)
+        self._writer = self._first = None
 
     def _take_names(self, message: LabelInfo) -> None:
         self._class_names = class_names_from(message)
