@@ -28,8 +28,8 @@ from tao_anomaly.detection.detector import Detector
 from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.media.source import SourceError, open_source, stamp_of
 from tao_anomaly.pipeline import Perception
+from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.fitting import calibrate
-from tao_anomaly.scoring.nearest_neighbours import WEIGHTS, NearestNeighbours
 from tao_anomaly.scoring.normal_scores import ThresholdError
 from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.structures import BoolArray, FloatArray, Frame, ImageArray, TrackFeatures
@@ -122,12 +122,12 @@ def perceive(frames: Sequence[Frame], perception: Perception, kind: str) -> list
 def fit(clip: list[TrackFeatures], perception: Perception, config: PipelineConfig) -> Scorer:
     """Return the baseline fitted on one half of the normal views and scaled on the other."""
     half = len(clip) // 2
-    model = NearestNeighbours.fit(
+    model = Cues.fit(
         [clip[:half]], layout=perception.layout, camera_motion=config.tracker.camera_motion
     )
     calibration = calibrate(
         model,
-        weights=WEIGHTS,
+        weights=model.weights,
         calibration_clips={"later half": clip[half:]},
         check_clips={},
         feature_id=perception.feature_id,

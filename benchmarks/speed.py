@@ -34,7 +34,7 @@ from tao_anomaly.media.source import SourceError, open_source
 from tao_anomaly.model.artifact import ArtifactError, load_artifact
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.scoring.calibration import Calibration
-from tao_anomaly.scoring.nearest_neighbours import TERMS, WEIGHTS, NearestNeighbours
+from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.structures import Frame, TrackFeatures
 from tao_anomaly.weights import WeightsError
@@ -49,9 +49,7 @@ class SpeedConfig:
     """Settings of the command."""
 
     source: str = setting("", "video, image folder or bag")
-    model: str = setting(
-        "", "folder of an artifact; empty: a nearest-neighbour baseline of the warm-up's images"
-    )
+    model: str = setting("", "folder of an artifact; empty: the cues of the warm-up's images")
     warmup: int = setting(20, "images before the first that is timed", minimum=2)
     images: int = setting(100, "most images timed", minimum=1)
     backends: list[str] = field(
@@ -113,7 +111,7 @@ class Stages:
             tracks = perception.tracker.update(found, frame.stamp_ns)
         with watch("RoI features"):
             pyramid = detector.pyramid(output, letterbox, 0)
-            values = perception.extractor.extract(tracks, pyramid, frame.stamp_ns, frame.size)
+            values = perception.extractor.extract(tracks, pyramid, frame)
         return TrackFeatures(frame.stamp_ns, 0, frame.size, tracks, values, perception.feature_id)
 
     def score(self, features: TrackFeatures) -> None:
@@ -132,11 +130,12 @@ class Stages:
 
     def fit(self, images: list[TrackFeatures]) -> None:
         """Take a baseline that remembers these images; its scores mean nothing."""
-        ones = (1.0,) * len(TERMS)
+        cues = Cues.fit([images], layout=self.perception.layout)
+        ones = cues.weights
         self.scorer = Scorer(
-            model=NearestNeighbours.fit([images], layout=self.perception.layout),
+            model=cues,
             calibration=Calibration(
-                TERMS, ones, ones, WEIGHTS, 10.0, {"rule": "fixed", "value": 3.0}
+                cues.term_names, ones, ones, ones, 10.0, {"rule": "fixed", "value": 3.0}
             ),
             feature_id=self.perception.feature_id,
             config=self.config.scorer,
@@ -254,7 +253,7 @@ def report(timings: list[Timing], frame: Frame, config: SpeedConfig) -> str:
         "Threads": f"{torch.get_num_threads()} of torch {torch.__version__}",
         "Detector": f"{config.pipeline.detector.weights}, device {config.pipeline.detector.device},"
         f" backend {', '.join(timing.name for timing in timings)}",
-        "Model": config.model or "nearest neighbours of the warm-up",
+        "Model": config.model or "cues of the warm-up",
         "Source": f"{config.source}, {width}x{height}",
         "Images": f"{len(tracks)} timed after {config.warmup} of warm-up",
         "Objects an image": f"median {np.median(tracks):.0f}, most {max(tracks)}",

@@ -50,7 +50,7 @@ class DetectorConfig:
         0.7, "boxes of one class above this IoU are one object", minimum=0.0, maximum=1.0
     )
     part_overlap: float = setting(
-        0.8,
+        0.5,
         "a box with at least this share of its area inside a more confident one is a part of it and"
         " dropped (1: keep all parts)",
         minimum=0.0,
@@ -70,13 +70,13 @@ class TrackerConfig:
         0.25, "detections at or above it are matched first", minimum=0.0, maximum=1.0
     )
     new_track_confidence: float = setting(
-        0.3, "lowest confidence that starts a track", minimum=0.0, maximum=1.0
+        0.2, "lowest confidence that starts a track", minimum=0.0, maximum=1.0
     )
     match_iou: float = setting(
-        0.2, "lowest IoU (times confidence) of a first match", minimum=0.0, maximum=1.0
+        0.1, "lowest IoU (times confidence) of a first match", minimum=0.0, maximum=1.0
     )
     low_match_iou: float = setting(
-        0.5, "lowest IoU of a match with a low-confidence detection", minimum=0.0, maximum=1.0
+        0.3, "lowest IoU of a match with a low-confidence detection", minimum=0.0, maximum=1.0
     )
     unconfirmed_match_iou: float = setting(
         0.3, "lowest IoU that confirms a new track", minimum=0.0, maximum=1.0
@@ -106,7 +106,7 @@ class FeatureConfig:
         maximum=7,
     )
     velocity_span: float = setting(
-        0.5, "seconds of a track that its velocity is fitted on", minimum=0.0
+        1.0, "seconds of a track that its velocity is fitted on", minimum=0.0
     )
 
 
@@ -116,10 +116,10 @@ class WindowConfig:
 
     length: int = setting(16, "observations T in a window", minimum=2, maximum=256)
     hop: int = setting(
-        2, "a track's window is emitted every so many frames", minimum=1, maximum=256, live=True
+        1, "a track's window is emitted every so many frames", minimum=1, maximum=256, live=True
     )
     min_observations: int = setting(
-        2, "observations a track needs before its first window", minimum=1, maximum=256
+        1, "observations a track needs before its first window", minimum=1, maximum=256
     )
     max_age: float = setting(
         2.0, "seconds without an observation after which a track's buffer is dropped", minimum=0.0
@@ -138,6 +138,14 @@ class ScorerConfig:
         "time constant in seconds of the moving average along a track"
         " (1.0 at 10 Hz is a weight of 0.9 on the past)",
         minimum=0.0,
+        live=True,
+    )
+    network_hop: int = setting(
+        5,
+        "every so many windows of a track go through the network of a temporal MAE, which keeps its"
+        " say in between; cues speak every time",
+        minimum=1,
+        maximum=256,
         live=True,
     )
     threshold: float = setting(

@@ -1,4 +1,4 @@
-"""Fit the nearest-neighbour baseline on normal footage and save it as an artifact.
+"""Fit the cues that need no training on normal footage and save it as an artifact.
 
 ``python -m tao_anomaly.fit source=<folder, video or bag> output=<artifact folder>``
 """
@@ -17,8 +17,8 @@ from tao_anomaly.config import CalibrationConfig, PipelineConfig, portable_setti
 from tao_anomaly.media.source import FrameSource, SourceError, open_clips
 from tao_anomaly.model.artifact import ArtifactError, check_target, save_artifact
 from tao_anomaly.pipeline import Perception
+from tao_anomaly.scoring.cues import KIND, Cues
 from tao_anomaly.scoring.fitting import calibrate, describe
-from tao_anomaly.scoring.nearest_neighbours import KIND, WEIGHTS, NearestNeighbours
 from tao_anomaly.scoring.normal_scores import ThresholdError
 from tao_anomaly.scoring.split import cut_long_clips, split_clips
 from tao_anomaly.structures import TrackFeatures
@@ -65,7 +65,7 @@ def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
     """Fit on extracted clips, save the artifact, print what was found, return the model_id."""
     clips = cut_long_clips(clips)
     split = split_clips(list(clips), config.calibration)
-    model = NearestNeighbours.fit(
+    model = Cues.fit(
         [clips[name] for name in split.train],
         layout=perception.layout,
         seed=config.calibration.seed,
@@ -73,7 +73,7 @@ def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
     )
     calibration = calibrate(
         model,
-        weights=WEIGHTS,
+        weights=model.weights,
         calibration_clips={name: clips[name] for name in split.calibration},
         check_clips={name: clips[name] for name in split.check},
         feature_id=perception.feature_id,

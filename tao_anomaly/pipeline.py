@@ -116,7 +116,7 @@ class Perception:
             self._restart_stages()
         motion = self.camera.update(frame.image, detections.boxes) if self.camera else STILL
         tracks = self.tracker.update(detections, frame.stamp_ns, motion)
-        features = self.extractor.extract(tracks, pyramid, frame.stamp_ns, frame.size, motion)
+        features = self.extractor.extract(tracks, pyramid, frame, motion)
         return TrackFeatures(
             stamp_ns=frame.stamp_ns,
             epoch=self.epoch,

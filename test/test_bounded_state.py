@@ -9,17 +9,21 @@ import numpy as np
 
 from tao_anomaly.config import ScorerConfig, TrackerConfig, WindowConfig
 from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
+from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.scoring.calibration import Calibration
+from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.events import EventDetector
-from tao_anomaly.scoring.nearest_neighbours import TERMS, NearestNeighbours
 from tao_anomaly.scoring.scorer import Scorer
-from tao_anomaly.structures import Detections, FeatureLayout, FloatArray, TrackFeatures
+from tao_anomaly.structures import Detections, FeatureLayout, TrackFeatures
 from tao_anomaly.tracking.byte_track import ByteTracker
 from tao_anomaly.windows import TrackBuffer
 
 FRAMES, LIFE, OBJECTS = 5000, 4, 8  # 10,000 tracks of four images each
 SIZE = (1700, 4200)
+
+
+TERMS = ("speed", "appearance")
 
 
 def detections(step: int) -> Detections:
@@ -34,14 +38,18 @@ def detections(step: int) -> Detections:
 
 def scorer() -> Scorer:
     layout = FeatureLayout(appearance=2, kinematics=len(KINEMATICS))
-    values: FloatArray = np.zeros(2, np.float32)
-    model = NearestNeighbours(
-        layout, SceneScale(), values, values + 1, np.zeros((1, 2), np.float32)
+    cues = Cues(
+        layout=layout,
+        scale=SceneScale(),
+        appearances=np.array([[1, 0]], np.float32),
+        flows=np.zeros((1, DIRECTIONS), np.float32),
+        class_counts=np.ones(1, np.float32),
+        term_names=TERMS,
     )
-    description = {"rule": "fixed", "value": 1.0}
+    description = {"rule": "fixed", "value": 0.5}
     calibration = Calibration(TERMS, (0, 0), (1, 1), (1, 1), 10.0, description)
     return Scorer(
-        model=model, calibration=calibration, feature_id="f", config=ScorerConfig(smoothing=0.2)
+        model=cues, calibration=calibration, feature_id="f", config=ScorerConfig(smoothing=0.2)
     )
 
 
@@ -57,7 +65,9 @@ def test_ten_thousand_short_tracks_leave_nothing_behind() -> None:
         stamp_ns = step * 10**8
         tracks = tracker.update(detections(step), stamp_ns)
         appearance = random.normal(0, 2, (len(tracks), 2)).astype(np.float32)
-        features = np.concatenate([appearance, kinematics.update(tracks, stamp_ns, SIZE)], axis=1)
+        flow = np.zeros((len(tracks), DIRECTIONS), np.float32)
+        moved = kinematics.update(tracks, stamp_ns, SIZE)
+        features = np.concatenate([appearance, moved, flow], axis=1)
         image = TrackFeatures(stamp_ns, 0, SIZE, tracks, features, "f")
         started += len(events.update(scoring.update(buffer.update(image))))
         ids |= set(tracks.ids)

@@ -7,8 +7,9 @@ import pytest
 
 from tao_anomaly import fit
 from tao_anomaly.config import CalibrationConfig, PipelineConfig, portable_settings
+from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.model.artifact import load_artifact
-from tao_anomaly.scoring.nearest_neighbours import KIND, TERMS
+from tao_anomaly.scoring.cues import CUES, KIND
 from tao_anomaly.scoring.split import split_clips
 from tao_anomaly.structures import FeatureLayout
 
@@ -27,8 +28,8 @@ def test_one_command_fits_a_model_on_real_footage(
     assert "100%" in fit_process.stderr  # a progress bar over the
     assert "36/36" in fit_process.stderr  # images of all clips
     assert artifact.kind == KIND
-    assert artifact.layout == FeatureLayout(appearance=448, kinematics=7)
-    assert artifact.calibration.term_names == TERMS
+    assert artifact.layout == FeatureLayout(appearance=448, kinematics=len(KINEMATICS))
+    assert artifact.calibration.term_names == tuple(CUES)
     assert artifact.config["fitted_with"] == portable_settings(PipelineConfig())
     names = [str(footage / f"Train{i:03d}") for i in (1, 2, 3)]
     split = split_clips(names, CalibrationConfig())
@@ -36,7 +37,7 @@ def test_one_command_fits_a_model_on_real_footage(
     assert evidence["calibration_clips"] == list(split.calibration)
     assert evidence["check_clips"] == list(split.check)
     assert evidence["check"]["tracks"] > 3
-    assert artifact.tensors["memory"].shape[0] > 30  # a few people in each image of one clip
+    assert len(artifact.tensors["cues.appearances"]) > 30  # a few people in each image of one clip
 
 
 @pytest.mark.parametrize(

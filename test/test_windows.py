@@ -47,7 +47,7 @@ def test_a_window_holds_the_latest_steps_oldest_first(make_features: MakeFeature
 
 def test_all_that_identifies_the_image_is_handed_on(make_features: MakeFeatures) -> None:
     features = make_features(1.5, {"2-1": counted(1)}, epoch=2, image_size=(11, 22))
-    windows = TrackBuffer(WindowConfig()).update(features)
+    windows = TrackBuffer(WindowConfig(min_observations=2)).update(features)
     assert windows.tracks is features.tracks
     assert (windows.stamp_ns, windows.epoch, windows.image_size, windows.feature_id) == (
         1_500_000_000,
@@ -124,7 +124,7 @@ def test_old_buffers_are_dropped(make_features: MakeFeatures) -> None:
 
 def test_a_step_after_a_gap_beyond_the_age_begins_anew(make_features: MakeFeatures) -> None:
     """Also where no other image came in between."""
-    buffer = TrackBuffer(WindowConfig(max_age=2.0, hop=1))
+    buffer = TrackBuffer(WindowConfig(max_age=2.0, hop=1, min_observations=2))
     run(buffer, make_features, 5, "0-1")
     back = buffer.update(make_features(5.0, {"0-1": counted(0)}))
     assert back.observations.tolist() == [1]

@@ -33,7 +33,7 @@ from tao_anomaly.model.engines import (
 from tao_anomaly.model.heads import FeatureShape
 from tao_anomaly.model.masking import Masks, partition_masks
 from tao_anomaly.model.temporal_mae import TemporalMAE, WindowTensors
-from tao_anomaly.model.window_model import KIND, build, feature_shape
+from tao_anomaly.model.window_model import KIND, build_network_model, feature_shape
 
 TOLERANCE = 1e-4  # largest difference between an engine and torch
 _ENGINES: tuple[Callable[[Path], Engine], ...] = (OnnxRuntimeEngine, OpenVinoEngine)
@@ -59,7 +59,7 @@ def export_artifact(folder: Path) -> dict[str, float]:
     artifact = load_artifact(folder)
     if artifact.kind != KIND:
         raise ArtifactError(f"{folder}: got a model of kind {artifact.kind!r}, expected {KIND!r}")
-    scorer = build(artifact, backend="torch")
+    scorer = build_network_model(artifact, backend="torch")
     examiner = scorer.examiner
     engine = examiner.engine
     assert isinstance(engine, TorchEngine)

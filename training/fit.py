@@ -25,12 +25,16 @@ from tao_anomaly.model.standardizer import Standardizer
 from tao_anomaly.model.temporal_mae import TemporalMAE
 from tao_anomaly.model.window_model import (
     KIND,
+    MIN_STEPS,
     TemporalMaeModel,
     WindowExaminer,
     artifact_tensors,
     feature_shape,
+    joined_weights,
+    with_cues,
 )
 from tao_anomaly.scoring.calibration import Calibration
+from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.fitting import calibrate
 from tao_anomaly.scoring.split import Split
 from tao_anomaly.structures import FeatureLayout, TrackFeatures
@@ -59,6 +63,11 @@ class Footage:
     feature_id: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def camera_motion(self) -> str:
+        """Of the tracker the features were made with."""
+        return str(self.settings.get("tracker", {}).get("camera_motion", "static"))
+
     def part(self, names: Sequence[str]) -> dict[str, Sequence[TrackFeatures]]:
         """Return some of the clips."""
         return {name: self.clips[name] for name in names}
@@ -69,6 +78,7 @@ class FitResult:
     """A trained and calibrated model, with what the report says of it."""
 
     model: TemporalMaeModel
+    cues: Cues
     network: TemporalMAE
     calibration: Calibration
     report: dict[str, Any]
@@ -93,9 +103,10 @@ def fit(footage: Footage, split: Split, run: TrainRun, accelerator: Accelerator)
     network = trainer.run().cpu()
     examiner = WindowExaminer(TorchEngine(network), data.preparation, settings)
     model = know_normal(examiner, data.table)
+    cues = fit_cues(footage, split, run)
     calibration = calibrate(
-        model,
-        weights=tuple(run.scoring.weights),
+        with_cues(model, cues),
+        weights=joined_weights(run.scoring),
         calibration_clips=footage.part(split.calibration),
         check_clips=footage.part(split.check),
         feature_id=footage.feature_id,
@@ -104,7 +115,18 @@ def fit(footage: Footage, split: Split, run: TrainRun, accelerator: Accelerator)
         config=run.calibration,
     )
     report = _report(model, footage, split, run, trainer)
-    return FitResult(model, network, calibration, report)
+    return FitResult(model, cues, network, calibration, report)
+
+
+def fit_cues(footage: Footage, split: Split, run: TrainRun) -> Cues:
+    """Return the cues that stand beside the network, fitted on the same clips."""
+    return Cues.fit(
+        list(footage.part(split.train).values()),
+        layout=footage.layout,
+        seed=run.calibration.seed,
+        camera_motion=footage.camera_motion,
+        terms=run.scoring.cues,
+    )
 
 
 def training_data(footage: Footage, split: Split, run: TrainRun) -> TrainingData:
@@ -119,7 +141,7 @@ def training_data(footage: Footage, split: Split, run: TrainRun) -> TrainingData
     table = _table(footage, split.train, run)
     scale = SceneScale.fit(
         (image for images in footage.part(split.train).values() for image in images),
-        camera_motion=footage.settings.get("tracker", {}).get("camera_motion", "static"),
+        camera_motion=footage.camera_motion,
     )
     motion, place = raw_geometry(table.kinematic_windows(), table.valid, table.aspect, scale)
     standardizer = Standardizer.fit(
@@ -165,17 +187,18 @@ def save(result: FitResult, footage: Footage, split: Split, run: TrainRun, folde
                 "tao_anomaly": __version__,
             },
         },
-        tensors=artifact_tensors(result.network, result.model),
+        tensors=artifact_tensors(result.network, result.model) | result.cues.tensors(),
         calibration=result.calibration,
     )
 
 
 def _table(footage: Footage, names: Sequence[str], run: TrainRun) -> WindowTable:
     forecasts = "forecast" in run.model.outputs
+    fewest = max(run.windows.min_observations, MIN_STEPS)  # a single step predicts nothing
     return build_table(
         footage.part(names).values(),
         layout=footage.layout,
-        windows=replace(run.windows, hop=run.data.stride),
+        windows=replace(run.windows, hop=run.data.stride, min_observations=fewest),
         steps_ahead=run.model.forecast_steps if forecasts else 0,
     )
 

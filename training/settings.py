@@ -47,14 +47,14 @@ class LoggerConfig:
 class TrainRun:
     """All settings of `training.train`.
 
-    windows: as the node is to cut them, with a hop that pays for this model; training differs in
-    the stride. plugins: modules imported first, which register poolings, heads or losses.
+    windows: as the node is to cut them; training differs in the stride. plugins: modules imported
+    first, which register poolings, heads or losses.
     """
 
     output: str = ""
     plugins: tuple[str, ...] = ()
     data: DataConfig = field(default_factory=DataConfig)
-    windows: WindowConfig = field(default_factory=lambda: WindowConfig(hop=5))
+    windows: WindowConfig = field(default_factory=WindowConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)

@@ -19,12 +19,13 @@ from tao_anomaly.evaluation.scored_clip import ScoredClip, clip_of_boxes, metric
 from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.metrics.regions import RegionTracks, ScoredBoxes, join_videos
+from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.fitting import calibrate, windows_of
-from tao_anomaly.scoring.nearest_neighbours import TERMS, WEIGHTS, NearestNeighbours
 from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.scoring.split import Split, cut_long_clips, split_clips
 from tao_anomaly.structures import FeatureLayout, TrackFeatures
 
+BASELINE_CUES = ("speed", "appearance")
 ORACLE_IOU = 0.1  # what RBDC asks of a detection
 PERSON = "person"
 _MOST_IMAGES = 10_000  # of the train split that neighbours are drawn from, evenly spaced
@@ -89,13 +90,13 @@ class BoxSpeed:
 class NearestAppearance:
     """Whatever looks unlike the normal footage is anomalous."""
 
-    model: NearestNeighbours
+    model: Cues
     name: str = "nearest neighbours"
     note: str = "distance of the RoI feature to the nearest of the train split"
 
     def score(self, clip: ClipFeatures) -> ScoredClip:
         """Score the tracked objects."""
-        column = TERMS.index("appearance")
+        column = self.model.term_names.index("appearance")
         windows = windows_of(clip.images, _EACH_IMAGE)
         return _of_objects(clip, [self.model.terms(cut)[:, column] for cut in windows])
 
@@ -164,7 +165,7 @@ def _of_objects(clip: ClipFeatures, scores: Sequence[np.ndarray]) -> ScoredClip:
 class FittedBaseline:
     """Nearest neighbours and speed, fitted on a train split, and how the split was divided."""
 
-    model: NearestNeighbours
+    model: Cues
     scorer: Scorer
     split: Split
 
@@ -179,21 +180,22 @@ def fit_baseline(
     calibration: CalibrationConfig,
     camera_motion: str = "static",
 ) -> FittedBaseline:
-    """Fit the package's baseline without training on normal clips, as `tao_anomaly.fit` does.
+    """Fit the two classical cues on normal clips, as `tao_anomaly.fit` does.
 
     clips may read from disk: one at a time is held, but for the images that neighbours come from.
     """
     clips = cut_long_clips(clips) if len(clips) < 3 else clips
     split = split_clips(list(clips), calibration)
-    model = NearestNeighbours.fit(
+    model = Cues.fit(
         [_every(clips, split.train)],
         layout=layout,
         seed=calibration.seed,
         camera_motion=camera_motion,
+        terms=BASELINE_CUES,
     )
     fitted = calibrate(
         model,
-        weights=WEIGHTS,
+        weights=model.weights,
         calibration_clips=Part(clips, split.calibration),
         check_clips=Part(clips, split.check),
         feature_id=feature_id,

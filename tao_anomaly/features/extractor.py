@@ -11,15 +11,16 @@ import torch
 from tao_anomaly.config import FeatureConfig, TrackerConfig
 from tao_anomaly.detection.detector import Detector, FeaturePyramid
 from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
+from tao_anomaly.features.optical_flow import BoxFlow
 from tao_anomaly.features.roi_align import roi_align
-from tao_anomaly.structures import FeatureLayout, FloatArray, Tracks
+from tao_anomaly.structures import FeatureLayout, FloatArray, Frame, Tracks
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 
-_VERSION = 1  # raise it when the meaning of a feature changes
+_VERSION = 2  # raise it when the meaning of a feature changes
 
 
 class FeatureExtractor:
-    """Appearance of each track from the pyramid, followed by its kinematics.
+    """Appearance of each track from the pyramid, followed by its kinematics and its flow.
 
     layout: where the parts lie. feature_id: hash of all that determines the values; features of two
     ids must never meet.
@@ -33,25 +34,27 @@ class FeatureExtractor:
         self.layout = FeatureLayout(appearance, len(KINEMATICS), config.grid)
         self.feature_id = _feature_id(detector, config, camera_motion)
         self._kinematics = KinematicsEstimator(span=config.velocity_span)
+        self._flow = BoxFlow()
 
     def reset(self) -> None:
         """Forget the tracks' past."""
         self._kinematics.reset()
+        self._flow.reset()
 
     def extract(
         self,
         tracks: Tracks,
         pyramid: FeaturePyramid,
-        stamp_ns: int,
-        image_size: tuple[int, int],
+        frame: Frame,
         motion: CameraMotion = STILL,
     ) -> FloatArray:
         """Return the features ``(N, D)`` float32 of the tracks of one image.
 
         motion: of the camera, from the last image to this one.
         """
-        kinematics = self._kinematics.update(tracks, stamp_ns, image_size, motion)
-        parts = [self.appearance(tracks.boxes, pyramid), kinematics]
+        kinematics = self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion)
+        flow = self._flow.update(frame, tracks.boxes, motion)
+        parts = [self.appearance(tracks.boxes, pyramid), kinematics, flow]
         if self.config.grid:
             parts.append(self.grid(tracks.boxes, pyramid))
         return np.concatenate(parts, axis=1)

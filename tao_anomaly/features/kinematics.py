@@ -6,11 +6,13 @@ from collections import deque
 
 import numpy as np
 
+from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.structures import NANOSECONDS, FloatArray, Tracks
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 
 # Lengths are in image heights; x and y are shares of the image's width and height.
-KINEMATICS = ("x", "y", "log_width", "log_height", "velocity_x", "velocity_y", "size_rate")
+TRACK_KINEMATICS = ("x", "y", "log_width", "log_height", "velocity_x", "velocity_y", "size_rate")
+KINEMATICS = (*TRACK_KINEMATICS, *(f"flow_{eighth}" for eighth in range(DIRECTIONS)))
 
 
 class KinematicsEstimator:
@@ -37,12 +39,12 @@ class KinematicsEstimator:
         image_size: tuple[int, int],
         motion: CameraMotion = STILL,
     ) -> FloatArray:
-        """Return the values named by KINEMATICS, ``(N, 7)`` float32, of the tracks of one image.
+        """Return the values named by TRACK_KINEMATICS, ``(N, 7)`` float32, of one image.
 
         motion: of the camera, from the last image to this one.
         """
         places = _places(self._stabilised(tracks, motion), image_size)
-        out = np.zeros((len(tracks), len(KINEMATICS)), np.float64)
+        out = np.zeros((len(tracks), len(TRACK_KINEMATICS)), np.float64)
         for row, (track_id, place) in enumerate(zip(tracks.ids, places, strict=True)):
             history = self._history.setdefault(track_id, deque())
             history.append((stamp_ns, place))

@@ -94,6 +94,13 @@ class ScoringConfig:
     weights: tuple[float, ...] = setting(
         (0.2, 0.2, 0.2, 0.2, 0.2), "weight of each term in the score"
     )
+    cues: tuple[str, ...] = setting(
+        ("speed", "appearance", "flow", "class"),
+        "terms beside those of the network, of tao_anomaly.scoring.cues",
+    )
+    cue_weights: tuple[float, ...] = setting(
+        (1.0, 1.0, 1.0, 1.0), "weight of each cue in the score"
+    )
     time_passes: int = setting(2, "passes with hidden steps", minimum=1, maximum=8)
     cue_passes: bool = setting(True, "one more pass with all motion hidden, one with appearance")
     memory_size: int = setting(

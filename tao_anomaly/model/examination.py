@@ -14,6 +14,7 @@ from tao_anomaly.model.losses import CUES, value_errors
 from tao_anomaly.model.masking import Masks
 from tao_anomaly.model.memory import dissimilarity
 from tao_anomaly.model.temporal_mae import WindowTensors
+from tao_anomaly.scoring.cues import check_cues
 from tao_anomaly.structures import FloatArray
 
 PARTS = ("step_appearance", "step_motion", "cue_appearance", "cue_motion")
@@ -133,10 +134,11 @@ def check_scoring(scoring: ScoringConfig) -> None:
         raise ValueError(f"scoring.terms: got {unknown}, expected some of {list(TERMS)}")
     if not scoring.cue_passes and any(name.startswith("cue_") for name in scoring.terms):
         raise ValueError("scoring.terms: got cue terms without passes for them; set cue_passes")
-    if len(scoring.weights) != len(scoring.terms):
-        raise ValueError(
-            f"scoring.weights: got {len(scoring.weights)} weights for {len(scoring.terms)} terms"
-        )
+    check_cues(scoring.cues)
+    for weights, terms in (("weights", "terms"), ("cue_weights", "cues")):
+        got, wanted = len(getattr(scoring, weights)), len(getattr(scoring, terms))
+        if got != wanted:
+            raise ValueError(f"scoring.{weights}: got {got} weights for {wanted} {terms}")
 
 
 def part_names(scoring: ScoringConfig) -> Iterator[str]:

@@ -42,8 +42,8 @@ def window_anchor(
 ) -> WindowAnchor:
     """Return the anchor of each window.
 
-    kinematics ``(M, T, 7)`` in the order of ``KINEMATICS``, valid ``(M, T)`` with at least one True
-    a window, aspect ``(M,)``: width over height of the image.
+    kinematics ``(M, T, 15)`` in the order of ``KINEMATICS``, valid ``(M, T)`` with at least one
+    True a window, aspect ``(M,)``: width over height of the image.
     """
     box_height = np.exp(kinematics[..., _COLUMN["log_height"]])
     bottom = kinematics[..., _COLUMN["y"]] + box_height / 2

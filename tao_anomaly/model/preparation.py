@@ -66,7 +66,7 @@ class WindowPreparation:
 def raw_geometry(
     kinematics: FloatArray, valid: BoolArray, aspect: FloatArray, scale: SceneScale
 ) -> tuple[FloatArray, FloatArray]:
-    """Return motion ``(M, T, K)`` and place ``(M, P)`` of kinematics ``(M, T, 7)``, as they are."""
+    """Return motion ``(M, T, K)`` and place ``(M, P)`` of kinematics ``(M, T, 15)``, unscaled."""
     anchor = window_anchor(kinematics, valid, aspect, scale)
     motion = window_motion(kinematics, aspect, anchor)
     return motion, window_place(motion, valid, aspect, anchor)

@@ -29,6 +29,8 @@ from tao_anomaly.model.preparation import WindowPreparation, raw_geometry
 from tao_anomaly.model.registry import PLUGINS_VARIABLE, import_plugins
 from tao_anomaly.model.standardizer import Standardizer
 from tao_anomaly.model.temporal_mae import TemporalMAE
+from tao_anomaly.scoring.cues import Cues, read_cues
+from tao_anomaly.scoring.window_model import JoinedModel
 from tao_anomaly.structures import BoolArray, FeatureLayout, FloatArray, TrackWindows
 
 KIND = "temporal_mae"
@@ -78,11 +80,24 @@ class TemporalMaeModel:
         self.memory = memory
         self.term_names = tuple(examiner.config.scoring.terms)
 
-    def terms(self, windows: TrackWindows) -> FloatArray:
-        """Return the raw terms ``(M, K)``, NaN for windows of fewer than MIN_STEPS steps."""
+    @property
+    def network_terms(self) -> tuple[str, ...]:
+        """All terms."""
+        return self.term_names
+
+    def terms(self, windows: TrackWindows, network: BoolArray | None = None) -> FloatArray:
+        """Return the raw terms ``(M, K)``, NaN for windows of fewer than MIN_STEPS steps.
+
+        network ``(M,)``: False where the terms are not asked for, NaN there too.
+        """
         height, width = windows.image_size
-        aspect = np.full(len(windows.index), width / height, np.float32)
-        return self.score(windows.features, windows.times, windows.valid, aspect)
+        asked = np.ones(len(windows.index), np.bool_) if network is None else network
+        scores = np.full((len(asked), len(self.term_names)), np.nan, np.float32)
+        aspect = np.full(int(asked.sum()), width / height, np.float32)
+        scores[asked] = self.score(
+            windows.features[asked], windows.times[asked], windows.valid[asked], aspect
+        )
+        return scores
 
     def speeds(self, windows: TrackWindows) -> FloatArray:
         """Return the mean speed ``(M,)`` over the valid steps in person heights a second."""
@@ -146,8 +161,25 @@ def artifact_tensors(network: TemporalMAE, model: TemporalMaeModel) -> dict[str,
     return tensors
 
 
-def build(artifact: Artifact, *, backend: str = "auto") -> TemporalMaeModel:
-    """Return the model an artifact holds; raises ArtifactError naming the key that is wrong.
+def with_cues(model: TemporalMaeModel, cues: Cues) -> JoinedModel:
+    """Return the model with its cues beside it."""
+    return JoinedModel(cues, model) if cues.term_names else JoinedModel(model)
+
+
+def joined_weights(scoring: ScoringConfig) -> tuple[float, ...]:
+    """Return the weights of the terms of ``with_cues``, in their order."""
+    return (*scoring.cue_weights, *scoring.weights)
+
+
+def build(artifact: Artifact) -> JoinedModel:
+    """Return the model of an artifact with its cues; raises ArtifactError naming a wrong key."""
+    model = build_network_model(artifact)
+    names = model.examiner.config.scoring.cues
+    return with_cues(model, read_cues(artifact, model.examiner.preparation.scale, names))
+
+
+def build_network_model(artifact: Artifact, *, backend: str = "auto") -> TemporalMaeModel:
+    """Return the temporal MAE an artifact holds; raises ArtifactError naming the wrong key.
 
     Modules are imported only if the user's environment names them, never for what an artifact says.
     """

@@ -19,12 +19,14 @@ _WORDS = {
     "step_appearance": ("appearance changes", "appearance changes abruptly"),
     "cue_appearance": ("appearance unusual for this motion", "appearance unlike any moving so"),
     "speed": ("unusual speed", "speed unlike any seen"),
+    "flow": ("unusual movement", "movement unlike any seen"),
+    "class": ("rare kind of object", "kind of object never seen"),
     "step_motion": ("unsteady motion", "erratic motion"),
     "cue_motion": ("motion unusual for this appearance", "motion unlike any looking so"),
     "recon": ("hard to predict", "unlike anything predicted"),
     "dissimilarity": ("unusual behaviour", "behaviour unlike any seen"),
 }
-_MOTION = ("speed", "step_motion", "cue_motion")
+_MOTION = ("speed", "flow", "step_motion", "cue_motion")
 
 
 def leading_term(contributions: FloatArray, term_names: Sequence[str]) -> str:

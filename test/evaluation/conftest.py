@@ -17,15 +17,17 @@ import pytest
 from tao_anomaly.config import CalibrationConfig, PipelineConfig
 from tao_anomaly.evaluation.baselines import fit_baseline
 from tao_anomaly.extraction import perception_settings
+from tao_anomaly.features.kinematics import KINEMATICS
+from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.media.clip_file import ClipInfo
 from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.media.source import stamp_of
 from tao_anomaly.model.artifact import save_artifact
-from tao_anomaly.scoring.nearest_neighbours import KIND
+from tao_anomaly.scoring.cues import KIND
 from tao_anomaly.structures import FeatureLayout, TrackFeatures, Tracks, TrackState
 
 SIZE = (40, 60)
-LAYOUT = FeatureLayout(appearance=4, kinematics=7)
+LAYOUT = FeatureLayout(appearance=4, kinematics=len(KINEMATICS))
 FEATURE_ID = "synthetic"
 PERSON, BICYCLE = 0, 1
 BICYCLE_BOX = (10, 5, 20, 15)  # by its outer edges
@@ -46,7 +48,7 @@ class Thing:
 
 
 BICYCLE_THING = Thing("0-1", BICYCLE, BICYCLE_BOX, 0.9, 2.0, (9, 9, 9, 9))
-PERSON_THING = Thing("0-2", PERSON, PERSON_BOX, 0.8, 0.1, (0, 0, 0, 0))
+PERSON_THING = Thing("0-2", PERSON, PERSON_BOX, 0.8, 0.1, (4, 0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,7 @@ def image_of(things: list[Thing], index: int) -> TrackFeatures:
             np.log(width),
             np.log(height),
             np.array([t.speed for t in things]),
-            np.zeros(len(things)),
-            np.zeros(len(things)),
+            *np.zeros((2 + DIRECTIONS, len(things))),
         ],
         axis=1,
     )
@@ -143,7 +144,7 @@ def normal_images(seed: int) -> list[TrackFeatures]:
                     PERSON_THING,
                     track=f"0-{n}",
                     speed=float(rng.uniform(0.05, 0.15)),
-                    appearance=tuple(rng.normal(0, 1, 4)),
+                    appearance=tuple(rng.normal(PERSON_THING.appearance, 0.5)),
                 )
                 for n in range(4)
             ],

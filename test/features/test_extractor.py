@@ -11,10 +11,12 @@ import torch
 from tao_anomaly.config import DetectorConfig, FeatureConfig
 from tao_anomaly.detection.detector import Detector, FeaturePyramid
 from tao_anomaly.features.extractor import FeatureExtractor
-from tao_anomaly.features.kinematics import KinematicsEstimator
-from tao_anomaly.structures import FeatureLayout, Tracks, TrackState
+from tao_anomaly.features.kinematics import KINEMATICS, TRACK_KINEMATICS, KinematicsEstimator
+from tao_anomaly.features.optical_flow import BoxFlow
+from tao_anomaly.structures import FeatureLayout, Frame, Tracks, TrackState
 
 SIZE = (240, 360)
+FRAME = Frame(np.zeros((*SIZE, 3), np.uint8), 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -33,21 +35,32 @@ def extractor(detector: Detector, **settings: int) -> FeatureExtractor:
     return FeatureExtractor(detector=detector, config=FeatureConfig(**settings))
 
 
-def test_a_vector_is_gap_then_kinematics(
-    detector: Detector, seen: tuple[Tracks, FeaturePyramid]
+def test_a_vector_is_gap_then_kinematics_then_flow(
+    detector: Detector, seen: tuple[Tracks, FeaturePyramid], ped2: Path
 ) -> None:
     tracks, pyramid = seen
     made = extractor(detector)
-    features = made.extract(tracks, pyramid, 0, SIZE)
-    assert made.layout == FeatureLayout(appearance=448, kinematics=7, grid=0)
-    assert features.shape == (len(tracks), 455)
+    assert made.layout == FeatureLayout(appearance=448, kinematics=len(KINEMATICS), grid=0)
+    kinematics, flow = KinematicsEstimator(span=made.config.velocity_span), BoxFlow()
+    for step, name in enumerate(("059", "060")):
+        frame = Frame(cv2.imread(str(ped2 / f"Test/Test004/{name}.jpg")), step * 10**8, step)
+        features = made.extract(tracks, pyramid, frame)
+        place = kinematics.update(tracks, frame.stamp_ns, SIZE)
+        moved = flow.update(frame, tracks.boxes)
+    assert features.shape == (len(tracks), 463)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
-    kinematics = KinematicsEstimator(span=0.5).update(tracks, 0, SIZE)
-    np.testing.assert_array_equal(features[:, made.layout.kinematics_slice], kinematics)
+    found = features[:, made.layout.kinematics_slice]
+    assert (KINEMATICS[:7], KINEMATICS[7]) == (TRACK_KINEMATICS, "flow_0")
+    np.testing.assert_array_equal(found[:, :7], place)
+    np.testing.assert_array_equal(found[:, 7:], moved)
+    assert moved.any()
     np.testing.assert_array_equal(
         features[:, made.layout.appearance_slice], made.appearance(tracks.boxes, pyramid)
     )
+    made.reset()
+    after = made.extract(tracks, pyramid, replace(frame, stamp_ns=2 * 10**8))
+    assert not after[:, made.layout.kinematics_slice][:, 4:].any()
 
 
 def test_gap_is_the_mean_of_the_map_under_the_box(
@@ -83,8 +96,8 @@ def test_the_mean_of_the_grid_is_the_gap(
 ) -> None:
     tracks, pyramid = seen
     made = extractor(detector, grid=7)
-    features = made.extract(tracks, pyramid, 0, SIZE)
-    assert features.shape == (len(tracks), made.layout.dim) == (len(tracks), 455 + 49 * 448)
+    features = made.extract(tracks, pyramid, FRAME)
+    assert features.shape == (len(tracks), made.layout.dim) == (len(tracks), 463 + 49 * 448)
     cells = features[:, made.layout.grid_slice].reshape(len(tracks), 49, 448)
     gap = features[:, made.layout.appearance_slice]
     np.testing.assert_allclose(cells.mean(axis=1), gap, rtol=2**-10, atol=1e-4)  # half floats
@@ -106,7 +119,7 @@ def test_no_tracks_give_no_rows(detector: Detector, seen: tuple[Tracks, FeatureP
     _, pyramid = seen
     for grid in (0, 3):
         made = extractor(detector, grid=grid)
-        assert made.extract(Tracks.empty(), pyramid, 0, SIZE).shape == (0, made.layout.dim)
+        assert made.extract(Tracks.empty(), pyramid, FRAME).shape == (0, made.layout.dim)
 
 
 def test_the_feature_id_tells_apart_whatever_changes_the_values(detector: Detector) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
+from tao_anomaly.features.kinematics import KINEMATICS, TRACK_KINEMATICS, KinematicsEstimator
 from tao_anomaly.structures import NANOSECONDS, FloatArray, Tracks
 
 SIZE = (240, 360)
@@ -31,7 +31,7 @@ def at(estimator: KinematicsEstimator, seconds: float, **boxes: Sequence[float])
 
 def test_place_and_size_by_hand() -> None:
     values = at(KinematicsEstimator(span=0.5), 0.0, a=(90, 60, 110, 180))
-    assert KINEMATICS[:4] == ("x", "y", "log_width", "log_height")
+    assert KINEMATICS[:4] == TRACK_KINEMATICS[:4] == ("x", "y", "log_width", "log_height")
     expected = [100 / 360, 120 / 240, np.log(20 / 240), np.log(120 / 240), 0, 0, 0]
     np.testing.assert_allclose(values, [expected], rtol=1e-6)
     assert values.dtype == np.float32
@@ -44,7 +44,7 @@ def test_straight_motion_gives_its_exact_rates_also_at_irregular_times(times) ->
     estimator = KinematicsEstimator(span=0.5)
     for seconds in times:
         values = at(estimator, seconds, a=moving(seconds))
-    assert KINEMATICS[4:] == ("velocity_x", "velocity_y", "size_rate")
+    assert TRACK_KINEMATICS[4:] == ("velocity_x", "velocity_y", "size_rate")
     np.testing.assert_allclose(values[0, 4:], [48 / 240, -24 / 240, 0.5], rtol=1e-4)
 
 

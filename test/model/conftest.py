@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from tao_anomaly.features.kinematics import KINEMATICS
+from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import save_artifact
 from tao_anomaly.model.config import ModelConfig, ScoringConfig, TemporalMaeConfig
@@ -24,11 +26,13 @@ from tao_anomaly.model.window_model import (
     WindowExaminer,
     artifact_tensors,
     feature_shape,
+    joined_weights,
 )
 from tao_anomaly.scoring.calibration import Calibration
+from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.structures import FeatureLayout
 
-LAYOUT = FeatureLayout(appearance=6, kinematics=7)
+LAYOUT = FeatureLayout(appearance=6, kinematics=len(KINEMATICS))
 
 
 @pytest.fixture
@@ -58,10 +62,12 @@ def artifact_folder(tmp_path: Path) -> Path:
         components=4,
     )
     preparation = WindowPreparation(LAYOUT, SceneScale(), standardizer, use_grid=False)
+    scoring = config.scoring
+    terms = (*scoring.cues, *scoring.terms)
     calibration = Calibration.fit(
-        generator.normal(size=(20, len(config.scoring.terms))).astype(np.float32),
-        term_names=config.scoring.terms,
-        weights=config.scoring.weights,
+        generator.normal(size=(20, len(terms))).astype(np.float32),
+        term_names=terms,
+        weights=joined_weights(scoring),
         cap=10.0,
     )
     examiner = WindowExaminer(TorchEngine(network), preparation, config)
@@ -70,6 +76,14 @@ def artifact_folder(tmp_path: Path) -> Path:
     seen = examiner.examine(windows, times, np.ones((6, 16), bool), np.ones(6, np.float32))
     model = TemporalMaeModel(
         examiner=examiner, normal=NormalErrors.fit([seen]), memory=seen.embedding[:5]
+    )
+    cues = Cues(
+        layout=LAYOUT,
+        scale=preparation.scale,
+        appearances=np.eye(3, LAYOUT.appearance, dtype=np.float32),
+        flows=np.eye(3, DIRECTIONS, dtype=np.float32),
+        class_counts=np.array([3], np.float32),
+        term_names=scoring.cues,
     )
     save_artifact(
         tmp_path / "model",
@@ -81,7 +95,7 @@ def artifact_folder(tmp_path: Path) -> Path:
             "scene_scale": asdict(preparation.scale),
             "fitted_with": {"windows": {"length": 16}},
         },
-        tensors=artifact_tensors(network, model),
+        tensors=artifact_tensors(network, model) | cues.tensors(),
         calibration=calibration,
     )
     return tmp_path / "model"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.model.artifact import (
     Artifact,
     ArtifactError,
@@ -17,7 +18,7 @@ from tao_anomaly.model.artifact import (
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.structures import FeatureLayout
 
-LAYOUT = FeatureLayout(appearance=4, kinematics=7, grid=3)
+LAYOUT = FeatureLayout(appearance=4, kinematics=len(KINEMATICS), grid=3)
 CALIBRATION = Calibration(
     term_names=("speed", "appearance"),
     mean=(0.1, 2.0),
@@ -36,7 +37,7 @@ TENSORS = {
 
 def save(folder: Path, **changes: object) -> str:
     settings: dict[str, object] = {
-        "kind": "nearest_neighbours",
+        "kind": "cues",
         "feature_id": "f00",
         "layout": LAYOUT,
         "config": {"depth": 6, "name": "plaza", "nested": {"share": 0.1}},
@@ -55,11 +56,7 @@ def test_all_comes_back_as_it_was(tmp_path: Path) -> None:
     model_id = save(folder)
     artifact = load_artifact(str(folder))
     assert artifact.model_id == model_id
-    assert (artifact.kind, artifact.feature_id, artifact.folder) == (
-        "nearest_neighbours",
-        "f00",
-        folder,
-    )
+    assert (artifact.kind, artifact.feature_id, artifact.folder) == ("cues", "f00", folder)
     assert artifact.layout == LAYOUT
     assert artifact.calibration == CALIBRATION
     assert artifact.config == {"depth": 6, "name": "plaza", "nested": {"share": 0.1}}
@@ -111,7 +108,7 @@ def test_a_model_is_replaced_whole(tmp_path: Path) -> None:
 def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     save(tmp_path / "model")
-    assert load_artifact(tmp_path / "model").kind == "nearest_neighbours"
+    assert load_artifact(tmp_path / "model").kind == "cues"
 
 
 def test_a_folder_of_other_things_is_refused_and_kept(tmp_path: Path) -> None:
@@ -193,5 +190,5 @@ def test_no_folder_is_a_clear_error(tmp_path: Path) -> None:
 def test_the_files_are_for_people_too(tmp_path: Path) -> None:
     save(tmp_path / "model")
     document = json.loads((tmp_path / "model" / "config.json").read_text())
-    assert document["layout"] == {"appearance": 4, "kinematics": 7, "grid": 3}
+    assert document["layout"] == {"appearance": 4, "kinematics": 15, "grid": 3}
     assert set(document["files"]) == {"model.safetensors", "calibration.json"}

@@ -45,7 +45,8 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, np.ndarray]], None]) 
 
 def test_the_forger_forges_well(artifact_folder: Path) -> None:
     forge(artifact_folder)
-    assert build(load_artifact(artifact_folder)).term_names[-1] == "dissimilarity"
+    terms = build(load_artifact(artifact_folder)).term_names
+    assert (terms[0], terms[-1]) == ("speed", "dissimilarity")
 
 
 class Payload:
@@ -113,6 +114,14 @@ def extra(tensors: dict[str, np.ndarray]) -> None:
     tensors["network.encoder.blocks.7.mlp_in.bias"] = np.zeros(3, np.float32)
 
 
+def no_memory(tensors: dict[str, np.ndarray]) -> None:
+    tensors["cues.flows"] = np.zeros((0, 8), np.float32)
+
+
+def negative_counts(tensors: dict[str, np.ndarray]) -> None:
+    tensors["cues.class_counts"] = np.array([-3], np.float32)
+
+
 def not_finite(tensors: dict[str, np.ndarray]) -> None:
     tensors["memory"][0, 0] = np.nan
 
@@ -127,6 +136,8 @@ def not_finite(tensors: dict[str, np.ndarray]) -> None:
         (missing, r"'standardizer\.motion_std' is missing"),
         (extra, r"'network\.encoder\.blocks\.7\.mlp_in\.bias' is none of this model's"),
         (not_finite, "'memory' has values that are not finite"),
+        (no_memory, r"'cues\.flows' holds nothing"),
+        (negative_counts, r"'cues\.class_counts' has values below 0"),
     ],
 )
 def test_tensors_that_do_not_fit_the_settings_are_named(
@@ -150,6 +161,8 @@ def setting(section: str, key: str, value: Any) -> Callable[[dict[str, Any]], No
         (setting("model", "layers", 3), r"model\.layers: unknown setting"),
         (setting("model", "pooling", "os.system"), "pooling: got 'os.system'"),
         (setting("scoring", "terms", ["speed"]), r"terms: got \['speed'\]"),
+        (setting("scoring", "cues", ["smell"]), "cues: got smell, expected some of speed"),
+        (setting("scoring", "cues", ["speed"]), r"cue_weights: got 4 weights for 1 cues"),
         (lambda d: d["config"].pop("masks"), "masks: got None"),
         (lambda d: d["config"].pop("scene_scale"), "scene_scale"),
     ],

@@ -9,7 +9,7 @@ from tao_anomaly.config import CalibrationConfig, ScorerConfig, WindowConfig
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.fitting import calibrate, describe, normal_scores, windows_of
 from tao_anomaly.scoring.scorer import Scorer
-from tao_anomaly.structures import FloatArray, TrackFeatures, TrackWindows
+from tao_anomaly.structures import BoolArray, FloatArray, TrackFeatures, TrackWindows
 
 MakeFeatures = Callable[..., TrackFeatures]
 Clip = list[TrackFeatures]
@@ -21,8 +21,9 @@ class NewestValue:
     """A window model whose only term is the first feature of the newest step."""
 
     term_names = ("value",)
+    network_terms = ()
 
-    def terms(self, windows: TrackWindows) -> FloatArray:
+    def terms(self, windows: TrackWindows, network: BoolArray | None = None) -> FloatArray:
         return windows.features[:, -1, :1]
 
     def speeds(self, windows: TrackWindows) -> FloatArray:

@@ -13,6 +13,7 @@ from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.structures import (
     AnomalyScores,
     AnomalyState,
+    BoolArray,
     FloatArray,
     TrackFeatures,
     TrackWindows,
@@ -27,8 +28,9 @@ class NewestStep:
     """A window model whose raw terms are the first two features of the newest step."""
 
     term_names = ("speed", "appearance")
+    network_terms = ()
 
-    def terms(self, windows: TrackWindows) -> FloatArray:
+    def terms(self, windows: TrackWindows, network: BoolArray | None = None) -> FloatArray:
         return windows.features[:, -1, :2]
 
     def speeds(self, windows: TrackWindows) -> FloatArray:
@@ -38,7 +40,7 @@ class NewestStep:
 class Unscorable(NewestStep):
     """The same, but a negative first feature cannot be scored."""
 
-    def terms(self, windows: TrackWindows) -> FloatArray:
+    def terms(self, windows: TrackWindows, network: BoolArray | None = None) -> FloatArray:
         raw = super().terms(windows).copy()
         raw[raw[:, 0] < 0] = NAN
         return raw

@@ -11,7 +11,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from tao_anomaly.features.kinematics import KinematicsEstimator
+from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
+from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.media.clip_file import ClipInfo
 from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.model.config import MaskConfig, ModelConfig, ScoringConfig, TrainingConfig
@@ -20,7 +21,7 @@ from tao_anomaly.structures import NANOSECONDS, FeatureLayout, TrackFeatures, Tr
 from training.fit import FitResult, Footage, fit
 from training.settings import DataConfig, EvaluationConfig, TrainRun
 
-LAYOUT = FeatureLayout(appearance=12, kinematics=7)
+LAYOUT = FeatureLayout(appearance=12, kinematics=len(KINEMATICS))
 RATE = 10.0
 SIZE = (240, 360)
 FEATURE_ID = "synthetic"
@@ -50,11 +51,20 @@ def make_clip(seed: int, *, frames: int = 40, people: int = 4) -> list[TrackFeat
             states=np.full(people, int(TrackState.TRACKED), np.int64),
         )
         stamp_ns = round(seconds * NANOSECONDS)
-        features = np.concatenate(
-            [latent @ looks, estimator.update(tracks, stamp_ns, SIZE)], axis=1
-        ).astype(np.float32)
+        kinematics = estimator.update(tracks, stamp_ns, SIZE)
+        flow = flow_of(velocity, generator)
+        features = np.concatenate([latent @ looks, kinematics, flow], axis=1).astype(np.float32)
         clip.append(TrackFeatures(stamp_ns, 0, SIZE, tracks, features, FEATURE_ID))
     return clip
+
+
+def flow_of(velocity: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Half of a box moves as its person does, ``(N, 2)`` in pixels a second, the rest flickers."""
+    flow = generator.exponential(0.002, size=(len(velocity), DIRECTIONS))
+    angle = np.arctan2(velocity[:, 1], velocity[:, 0]) % (2 * np.pi)
+    eighth = (angle * DIRECTIONS / (2 * np.pi)).astype(int)
+    flow[np.arange(len(flow)), eighth] += np.linalg.norm(velocity, axis=1) / 2 / SIZE[0]
+    return flow
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tao_anomaly.config import WindowConfig
+from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.structures import FeatureLayout, TrackFeatures
 from training.batches import epoch_batches, positives
 from training.window_table import WindowTable, build_table
@@ -15,7 +16,7 @@ from training.window_table import WindowTable, build_table
 def table(clips: Mapping[str, list[TrackFeatures]]) -> WindowTable:
     return build_table(
         [clips[name] for name in sorted(clips)[:3]],
-        layout=FeatureLayout(appearance=12, kinematics=7),
+        layout=FeatureLayout(appearance=12, kinematics=len(KINEMATICS)),
         windows=WindowConfig(hop=4),
         steps_ahead=0,
     )

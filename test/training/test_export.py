@@ -12,7 +12,7 @@ from tao_anomaly.model.config import TemporalMaeConfig
 from tao_anomaly.model.engines import ONNX_FILE, TorchEngine, make_engine
 from tao_anomaly.model.heads import FeatureShape
 from tao_anomaly.model.temporal_mae import TemporalMAE
-from tao_anomaly.model.window_model import build
+from tao_anomaly.model.window_model import build_network_model
 from tao_anomaly.scoring.fitting import windows_of
 from tao_anomaly.scoring.split import Split
 from training.export import (
@@ -48,7 +48,10 @@ def test_engines_give_the_terms_of_torch_for_any_number_of_windows(
     exported: Path, footage: Footage, split: Split, backend: str
 ) -> None:
     artifact = load_artifact(exported)
-    reference, other = build(artifact, backend="torch"), build(artifact, backend=backend)
+    reference, other = (
+        build_network_model(artifact, backend="torch"),
+        build_network_model(artifact, backend=backend),
+    )
     assert other.examiner.engine.name == backend
     for cut in list(windows_of(footage.clips[split.check[0]], TrainRun().windows))[1:20]:
         expected = reference.terms(cut)
@@ -57,16 +60,16 @@ def test_engines_give_the_terms_of_torch_for_any_number_of_windows(
 
 def test_auto_takes_the_export_and_torch_without_one(exported: Path) -> None:
     artifact = load_artifact(exported)
-    assert build(artifact).examiner.engine.name == "openvino"
-    assert build(replace(artifact, exports={})).examiner.engine.name == "torch"
+    assert build_network_model(artifact).examiner.engine.name == "openvino"
+    assert build_network_model(replace(artifact, exports={})).examiner.engine.name == "torch"
 
 
 def test_a_backend_without_its_file_or_unknown_is_refused(exported: Path) -> None:
     artifact = load_artifact(exported)
     with pytest.raises(ValueError, match=r"needs model\.onnx in the artifact: make it with"):
-        build(replace(artifact, exports={}), backend="onnxruntime")
+        build_network_model(replace(artifact, exports={}), backend="onnxruntime")
     with pytest.raises(ValueError, match="backend: got 'tensorrt', expected one of auto, torch"):
-        build(artifact, backend="tensorrt")
+        build_network_model(artifact, backend="tensorrt")
 
 
 def test_an_edited_export_is_refused(exported: Path) -> None:
@@ -82,7 +85,7 @@ def test_an_edited_export_is_refused(exported: Path) -> None:
 
 def test_a_graph_of_other_weights_is_refused(exported: Path) -> None:
     artifact = load_artifact(exported)
-    config = build(artifact, backend="torch").examiner.config
+    config = build_network_model(artifact, backend="torch").examiner.config
     shape = FeatureShape(3, 8, 5)
     inputs = [example(config, shape, steps=16, cells=0, count=5, seed=0)]
     other = TemporalMAE(config.model, shape)

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.model.engines import ONNX_FILE
-from tao_anomaly.model.window_model import build
+from tao_anomaly.model.window_model import build_network_model
 from training.settings import LoggerConfig, TrainRun
 from training.train import train
 
@@ -76,8 +76,10 @@ def test_a_run_gives_an_artifact_that_loads_with_its_export(unbroken: tuple[Path
     artifact = load_artifact(output / "artifact")
     assert artifact.model_id == saved_model_id(words)
     assert artifact.exports.keys() == {ONNX_FILE}
-    assert build(artifact).examiner.engine.name == "openvino"
-    assert build(artifact, backend="onnxruntime").examiner.engine.name == "onnxruntime"
+    assert build_network_model(artifact).examiner.engine.name == "openvino"
+    assert (
+        build_network_model(artifact, backend="onnxruntime").examiner.engine.name == "onnxruntime"
+    )
     assert len(artifact.calibration.evidence["check_clips"]) == 3
     used = artifact.config["fitted_with"]["clips"]
     assert not set(used) & set(artifact.calibration.evidence["check_clips"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tao_anomaly.config import WindowConfig
+from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.scoring.fitting import windows_of
 from tao_anomaly.structures import FeatureLayout, TrackFeatures
 from training.window_table import WindowTable, build_table
@@ -16,7 +17,7 @@ WINDOWS = WindowConfig(length=6, hop=3)
 
 @pytest.fixture(scope="module")
 def layout(clips: Mapping[str, list[TrackFeatures]]) -> FeatureLayout:
-    return FeatureLayout(appearance=12, kinematics=7)
+    return FeatureLayout(appearance=12, kinematics=len(KINEMATICS))
 
 
 @pytest.fixture(scope="module")

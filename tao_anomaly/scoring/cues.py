@@ -1,0 +1,216 @@
+"""Cues without training: how fast, how it looks, how it moves inside its box, what it is.
+
+Each is compared with normal footage alone. They are a model of their own, and stand beside the
+temporal MAE, whose view is relative: what is steadily unusual can be predicted from itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tao_anomaly.features.kinematics import KINEMATICS
+from tao_anomaly.features.optical_flow import DIRECTIONS
+from tao_anomaly.features.scene_scale import SceneScale
+from tao_anomaly.model.artifact import Artifact, ArtifactError
+from tao_anomaly.structures import BoolArray, FeatureLayout, FloatArray, TrackFeatures, TrackWindows
+
+KIND = "cues"
+_MEMORY = 4000  # most normal observations kept
+_NEIGHBOURS = 5  # that a flow is compared with
+_HALF_BELIEVED = 0.01  # s^2: scatter of times from which a fitted velocity counts by half
+_BELIEVED_OVER = 1.0  # seconds of a window that count for it
+_Y = KINEMATICS.index("y")
+_LOG_HEIGHT = KINEMATICS.index("log_height")
+_VELOCITY = slice(KINEMATICS.index("velocity_x"), KINEMATICS.index("velocity_y") + 1)
+_FLOW = slice(KINEMATICS.index("flow_0"), KINEMATICS.index("flow_0") + DIRECTIONS)
+
+
+@dataclass(frozen=True)
+class Cues:
+    """Scores the newest step of a window by the cues `term_names`.
+
+    speed: person heights a second, less where few observations tell it. appearance: distance of the
+    GAP feature, at length 1, to the nearest of `appearances` ``(R, A)``. flow: mean distance of the
+    flow, in person heights a second, to the nearest of `flows` ``(R, DIRECTIONS)``. class: minus
+    the logarithm of the class's share in `class_counts` ``(C,)``, the objects seen of each class.
+    """
+
+    layout: FeatureLayout
+    scale: SceneScale
+    appearances: FloatArray
+    flows: FloatArray
+    class_counts: FloatArray
+    term_names: tuple[str, ...]
+
+    @staticmethod
+    def fit(
+        clips: Sequence[Sequence[TrackFeatures]],
+        *,
+        layout: FeatureLayout,
+        seed: int = 0,
+        camera_motion: str = "static",
+        terms: Sequence[str] | None = None,
+    ) -> Cues:
+        """Fit on the images of normal clips; raises ValueError where no object was tracked.
+
+        camera_motion: of the tracker's settings; only a static camera's scene has a scale. terms:
+        names of CUES, all of them where None.
+        """
+        images = [image for clip in clips for image in clip if len(image.tracks)]
+        if not images:
+            raise ValueError(
+                "got no tracked object in the normal footage, expected some; check the footage, the"
+                " detector's weights and its confidence"
+            )
+        seen = np.concatenate([image.features for image in images])
+        rows = np.arange(len(seen))
+        if len(rows) > _MEMORY:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, _MEMORY, replace=False))
+        empty = np.zeros((0, 0), np.float32)
+        cues = Cues(
+            layout=layout,
+            scale=SceneScale.fit(images, camera_motion=camera_motion),
+            appearances=_unit(seen[rows, layout.appearance_slice]),
+            flows=empty,
+            class_counts=np.bincount(
+                np.concatenate([image.tracks.class_ids for image in images])
+            ).astype(np.float32),
+            term_names=check_cues(tuple(CUES) if terms is None else terms),
+        )
+        return replace(cues, flows=cues.flow(seen[rows]))
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Weights of the terms in a score: none is preferred."""
+        return (1.0,) * len(self.term_names)
+
+    @property
+    def network_terms(self) -> tuple[str, ...]:
+        """None: a cue needs no network."""
+        return ()
+
+    def terms(self, windows: TrackWindows, network: BoolArray | None = None) -> FloatArray:
+        """Return the raw terms ``(M, K)``; there is no network to run."""
+        columns = [CUES[name](self, windows) for name in self.term_names]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def speeds(self, windows: TrackWindows) -> FloatArray:
+        """Return the speed ``(M,)`` of the newest step in person heights a second."""
+        newest = windows.features[:, -1]
+        velocity = newest[:, self.layout.kinematics_slice][:, _VELOCITY]
+        speed = np.linalg.norm(velocity, axis=1) / self._person(newest)
+        scatter = _scatter(windows)
+        return np.asarray(speed * scatter / (scatter + _HALF_BELIEVED), np.float32)
+
+    def flow(self, features: FloatArray) -> FloatArray:
+        """Return the flow of features ``(N, D)`` in person heights a second."""
+        flow = features[:, self.layout.kinematics_slice][:, _FLOW]
+        return np.asarray(flow / self._person(features)[:, None], np.float32)
+
+    def _person(self, features: FloatArray) -> FloatArray:
+        kinematics = features[:, self.layout.kinematics_slice]
+        height = np.exp(kinematics[:, _LOG_HEIGHT]).astype(np.float32)
+        return self.scale.person_height((kinematics[:, _Y] + height / 2).astype(np.float32), height)
+
+    def config(self) -> dict[str, Any]:
+        """Return what the artifact's JSON holds."""
+        return {"scene_scale": asdict(self.scale), "cues": list(self.term_names)}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return what the artifact's safetensors hold."""
+        return {
+            "cues.appearances": self.appearances,
+            "cues.flows": self.flows,
+            "cues.class_counts": self.class_counts,
+        }
+
+
+def _appearance(cues: Cues, windows: TrackWindows) -> FloatArray:
+    newest = windows.features[:, -1, cues.layout.appearance_slice]
+    return _nearest(_unit(newest), cues.appearances, 1)
+
+
+def _flow(cues: Cues, windows: TrackWindows) -> FloatArray:
+    return _nearest(cues.flow(windows.features[:, -1]), cues.flows, _NEIGHBOURS)
+
+
+def _class(cues: Cues, windows: TrackWindows) -> FloatArray:
+    """A class never seen counts as seen once (Laplace)."""
+    ids = windows.tracks.class_ids[windows.index]
+    counts = np.append(cues.class_counts, 0)[np.minimum(ids, len(cues.class_counts))]
+    return np.asarray(np.log((cues.class_counts.sum() + 1) / (counts + 1)), np.float32)
+
+
+CUES: dict[str, Callable[[Cues, TrackWindows], FloatArray]] = {
+    "speed": Cues.speeds,
+    "appearance": _appearance,
+    "flow": _flow,
+    "class": _class,
+}
+
+
+def check_cues(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names; raises ValueError for one that is no cue."""
+    unknown = sorted(set(names) - set(CUES))
+    if unknown:
+        raise ValueError(f"cues: got {', '.join(unknown)}, expected some of {', '.join(CUES)}")
+    return tuple(names)
+
+
+def build(artifact: Artifact) -> Cues:
+    """Return the cues of a verified artifact; raises ArtifactError naming the key."""
+    try:
+        scale = SceneScale(**artifact.config["scene_scale"])
+        names = check_cues(artifact.config["cues"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{artifact.folder}/config.json: key 'scene_scale' or 'cues': {error}"
+        ) from error
+    return read_cues(artifact, scale, names)
+
+
+def read_cues(artifact: Artifact, scale: SceneScale, names: tuple[str, ...]) -> Cues:
+    """Return cues whose arrays an artifact of any kind holds; raises ArtifactError."""
+    cues = Cues(
+        layout=artifact.layout,
+        scale=scale,
+        appearances=artifact.tensor("cues.appearances", (None, artifact.layout.appearance)),
+        flows=artifact.tensor("cues.flows", (None, DIRECTIONS)),
+        class_counts=artifact.tensor("cues.class_counts", (None,)),
+        term_names=names,
+    )
+    for key, values in cues.tensors().items():
+        if not len(values) or (key == "cues.class_counts" and values.min() < 0):
+            problem = "has values below 0" if len(values) else "holds nothing"
+            raise ArtifactError(f"{artifact.folder}: key {key!r} {problem}; fit the model again")
+    return cues
+
+
+def _unit(values: FloatArray) -> FloatArray:
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.maximum(length, 1e-6), np.float32)
+
+
+def _nearest(values: FloatArray, memory: FloatArray, count: int) -> FloatArray:
+    """Return the mean Euclidean distance of each value to its `count` nearest in memory."""
+    if not len(values):
+        return np.zeros(0, np.float32)
+    squared = (
+        (values**2).sum(axis=1)[:, None] - 2 * values @ memory.T + (memory**2).sum(axis=1)[None]
+    )
+    count = min(count, len(memory))
+    nearest = np.partition(squared, count - 1, axis=1)[:, :count]
+    return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1), np.float32)
+
+
+def _scatter(windows: TrackWindows) -> FloatArray:
+    """Return the sum of squared deviations of the recent steps' times ``(M,)``, in s^2."""
+    recent = windows.valid & (windows.times >= -_BELIEVED_OVER)
+    count = np.maximum(recent.sum(axis=1), 1)[:, None]
+    times = np.where(recent, windows.times, 0.0)
+    deviations = np.where(recent, times - times.sum(axis=1, keepdims=True) / count, 0.0)
+    return np.asarray((deviations**2).sum(axis=1), np.float32)

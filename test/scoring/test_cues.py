@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tao_anomaly.config import WindowConfig
+from tao_anomaly.features.kinematics import KINEMATICS
+from tao_anomaly.features.optical_flow import DIRECTIONS
+from tao_anomaly.features.scene_scale import SceneScale
+from tao_anomaly.model.artifact import ArtifactError, load_artifact, save_artifact
+from tao_anomaly.scoring.calibration import Calibration
+from tao_anomaly.scoring.cues import CUES, KIND, Cues
+from tao_anomaly.scoring.window_model import JoinedModel, build_window_model
+from tao_anomaly.structures import FeatureLayout, TrackFeatures, TrackWindows
+from tao_anomaly.windows import TrackBuffer
+
+MakeFeatures = Callable[..., TrackFeatures]
+LAYOUT = FeatureLayout(appearance=4, kinematics=len(KINEMATICS))
+NAMES = tuple(CUES)
+STEP = 0.25  # seconds
+
+
+def vector(
+    appearance: list[float],
+    *,
+    speed: tuple[float, float] = (0, 0),
+    height: float = 0.2,
+    flow: tuple[float, ...] = (0,) * DIRECTIONS,
+) -> list[float]:
+    """A feature vector of an object at the middle of the image."""
+    return [*appearance, 0.5, 0.5, np.log(0.1), np.log(height), *speed, 0.0, *flow]
+
+
+def window(make_features: MakeFeatures, *vectors: list[float], steps: int = 5) -> TrackWindows:
+    """The windows of objects that keep their features for `steps` images."""
+    buffer = TrackBuffer(WindowConfig(length=8, hop=1, min_observations=1))
+    objects = {f"0-{i}": values for i, values in enumerate(vectors)}
+    for step in range(steps):
+        cut = buffer.update(make_features(step * STEP, objects, dim=LAYOUT.dim))
+    return cut
+
+
+def by_hand(*names: str, **changes: object) -> Cues:
+    settings = {
+        "layout": LAYOUT,
+        "scale": SceneScale(),
+        "appearances": np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32),
+        "flows": np.eye(2, DIRECTIONS, dtype=np.float32),
+        "class_counts": np.array([97, 2], np.float32),
+        "term_names": names,
+    }
+    return Cues(**{**settings, **changes})
+
+
+def test_appearance_is_the_distance_of_directions(make_features: MakeFeatures) -> None:
+    cut = window(make_features, vector([7, 0, 0, 0]), vector([0, 3, 4, 0]), vector([0, 0, 0, 2]))
+    # at length 1: the first and the second are in memory, the third is at right angles to both
+    terms = by_hand("appearance").terms(cut)
+    np.testing.assert_allclose(terms[:, 0], [0, 0, np.sqrt(2)], atol=1e-3)
+    assert terms.dtype == np.float32
+
+
+def test_speed_is_in_person_heights_a_second(make_features: MakeFeatures) -> None:
+    cut = window(
+        make_features,
+        vector([1] * 4, speed=(0.3, 0.4), height=0.25),
+        vector([1] * 4, speed=(0.3, 0.4), height=0.05),  # a low object, a skateboard
+    )
+    # five steps over one second scatter by 0.25^2 * (4 + 1 + 0 + 1 + 4) = 0.625 s^2
+    belief = 0.625 / 0.635
+    speeds = by_hand("speed").terms(cut)[:, 0]
+    np.testing.assert_allclose(speeds, [2.0 * belief, 10.0 * belief], rtol=1e-5)
+    # On a fitted scene a person at this place is 0.25 image heights tall, whatever the box is.
+    scene = SceneScale(intercept=0.25, slope=0.0, lowest=0.1, highest=0.5)
+    speeds = by_hand("speed", scale=scene).terms(cut)[:, 0]
+    np.testing.assert_allclose(speeds, [2.0 * belief] * 2, rtol=1e-5)
+
+
+def test_a_speed_told_by_few_steps_counts_less(make_features: MakeFeatures) -> None:
+    moving = vector([1] * 4, speed=(0.2, 0.0))
+    single, pair = (window(make_features, moving, steps=steps) for steps in (1, 2))
+    assert by_hand("speed").speeds(single)[0] == 0
+    # two steps scatter by 2 * 0.125^2 = 0.03125 s^2
+    np.testing.assert_allclose(by_hand("speed").speeds(pair), [0.03125 / 0.04125], rtol=1e-5)
+
+
+def test_flow_is_compared_in_person_heights(make_features: MakeFeatures) -> None:
+    flow = (0.2, *(0,) * (DIRECTIONS - 1))
+    cut = window(make_features, vector([1] * 4, height=0.2, flow=flow))
+    # (1, 0, ...): distances 0 and sqrt(2) to the two in memory, which are all there are
+    np.testing.assert_allclose(by_hand("flow").terms(cut), [[np.sqrt(2) / 2]], atol=1e-3)
+
+
+def test_a_rare_class_scores_by_its_share(make_features: MakeFeatures) -> None:
+    cut = window(make_features, vector([1] * 4), vector([1] * 4), vector([1] * 4))
+    cut.tracks.class_ids[:] = [0, 1, 77]
+    scores = by_hand("class").terms(cut)[:, 0]
+    np.testing.assert_allclose(scores, np.log([100 / 98, 100 / 3, 100]), rtol=1e-5)
+
+
+def test_only_the_newest_step_counts_for_looks(make_features: MakeFeatures) -> None:
+    buffer = TrackBuffer(WindowConfig(length=3, hop=1))
+    for step, values in enumerate(([0, 0, 0, 9], [5, 0, 0, 0])):
+        image = make_features(step / 10, {"0-1": vector(values)}, dim=LAYOUT.dim)
+        cut = buffer.update(image)
+    np.testing.assert_allclose(by_hand("appearance").terms(cut), [[0]], atol=1e-3)
+
+
+def test_no_window_gives_no_term(make_features: MakeFeatures) -> None:
+    cut = window(make_features)
+    assert by_hand(*NAMES).terms(cut).shape == (0, 4)
+
+
+def fitted(make_features: MakeFeatures, count: int, seed: int = 0) -> Cues:
+    random = np.random.default_rng(3)
+
+    def some() -> list[float]:
+        appearance, flow = random.normal([5, 0, -2, 1], [1, 2, 3, 4]), random.random(DIRECTIONS)
+        return vector(appearance.tolist(), flow=tuple(flow))
+
+    clips = [
+        [make_features(i, {"a": some()}, dim=LAYOUT.dim) for i in range(count // 2)]
+        for _ in range(2)
+    ]
+    return Cues.fit(clips, layout=LAYOUT, seed=seed)
+
+
+def test_fit_remembers_normal_observations(make_features: MakeFeatures) -> None:
+    cues = fitted(make_features, 2000)
+    assert (cues.appearances.shape, cues.flows.shape) == ((2000, 4), (2000, DIRECTIONS))
+    np.testing.assert_allclose(np.linalg.norm(cues.appearances, axis=1), 1, rtol=1e-5)
+    assert cues.class_counts.tolist() == [2000]
+    assert cues.term_names == NAMES == ("speed", "appearance", "flow", "class")
+    usual = vector([5, 0, -2, 1], flow=(0.5,) * DIRECTIONS)
+    odd = vector([-5, 0, 2, -1], flow=(5,) * DIRECTIONS)
+    near, far = cues.terms(window(make_features, usual, odd))
+    assert near[1] < 0.1 < 0.5 < far[1]
+    assert near[2] < 2 < 20 < far[2]  # in person heights, which are 0.2 of the image's
+
+
+def test_the_memory_is_bounded_and_drawn_by_the_seed(make_features: MakeFeatures) -> None:
+    cues = fitted(make_features, 4400)
+    assert cues.appearances.shape == (4000, 4)
+    assert np.array_equal(cues.appearances, fitted(make_features, 4400).appearances)
+    assert not np.array_equal(cues.appearances, fitted(make_features, 4400, seed=1).appearances)
+
+
+def test_footage_without_objects_and_unknown_cues_are_refused(make_features: MakeFeatures) -> None:
+    nothing = [[make_features(0, {}, dim=LAYOUT.dim)], []]
+    with pytest.raises(ValueError, match="got no tracked object in the normal footage"):
+        Cues.fit(nothing, layout=LAYOUT)
+    some = [[make_features(0, {"0-1": vector([1] * 4)}, dim=LAYOUT.dim)]]
+    with pytest.raises(ValueError, match="got smell, expected some of speed, appearance"):
+        Cues.fit(some, layout=LAYOUT, terms=("speed", "smell"))
+
+
+def test_joined_models_keep_their_terms_apart(make_features: MakeFeatures) -> None:
+    cut = window(make_features, vector([0, 0, 0, 2], speed=(0.2, 0)), vector([7, 0, 0, 0]))
+    speed, looks = by_hand("speed"), by_hand("appearance", "class")
+    joined = JoinedModel(speed, looks)
+    assert joined.term_names == ("speed", "appearance", "class")
+    assert np.array_equal(joined.terms(cut), np.hstack([speed.terms(cut), looks.terms(cut)]))
+    assert np.array_equal(joined.speeds(cut), speed.speeds(cut))
+
+
+def save(cues: Cues, folder: Path, config: dict[str, object], tensors: dict[str, object]) -> None:
+    count = len(cues.term_names)
+    save_artifact(
+        folder,
+        kind=KIND,
+        feature_id="synthetic",
+        layout=LAYOUT,
+        config=config,
+        tensors=tensors,
+        calibration=Calibration(
+            cues.term_names,
+            (0,) * count,
+            (1,) * count,
+            cues.weights,
+            10.0,
+            {"rule": "fixed", "value": 3},
+        ),
+    )
+
+
+def test_a_saved_model_scores_alike(make_features: MakeFeatures, tmp_path: Path) -> None:
+    cues = fitted(make_features, 200)
+    save(cues, tmp_path / "model", cues.config(), cues.tensors())
+    loaded = build_window_model(load_artifact(tmp_path / "model"))
+    cut = window(make_features, vector([1, 2, 3, 4], speed=(0.1, 0.2)), vector([1] * 4))
+    assert np.array_equal(loaded.terms(cut), cues.terms(cut))
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "message"),
+    [
+        ({"cues": []}, {}, "key 'scene_scale' or 'cues': 'scene_scale'"),
+        ({"scene_scale": {"tilt": 1.0}}, {}, "key 'scene_scale' or 'cues'"),
+        ({"scene_scale": {}, "cues": ["smell"]}, {}, "got smell, expected some of speed"),
+        (None, {"cues.flows": np.zeros(3, np.float32)}, "key 'cues.flows' has shape"),
+        (None, {"cues.class_counts": None}, "key 'cues.class_counts' is missing"),
+        (None, {"cues.appearances": np.full((1, 4), np.nan)}, "key 'cues.appearances' has values"),
+    ],
+)
+def test_a_model_that_does_not_fit_names_the_key(
+    make_features: MakeFeatures,
+    tmp_path: Path,
+    config: dict[str, object] | None,
+    tensors: dict[str, np.ndarray | None],
+    message: str,
+) -> None:
+    cues = fitted(make_features, 20)
+    changed = {k: v for k, v in {**cues.tensors(), **tensors}.items() if v is not None}
+    save(cues, tmp_path / "model", cues.config() if config is None else config, changed)
+    with pytest.raises(ArtifactError, match=message):
+        build_window_model(load_artifact(tmp_path / "model"))
