@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ class Labels:
 
     normal: nothing in the clip is anomalous. frames ``(T,)``: True where anomalous. masks: pixel
     labels. tracks: reads the regions and tracks; without it they are derived from the masks and
-    kept in the file `cache`, if given.
+    kept in the file `cache`, if given. kinds: of anomaly, by track id, where the dataset tells.
     """
 
     normal: bool = False
@@ -39,6 +39,7 @@ class Labels:
     masks: Masks | None = None
     tracks: Callable[[], RegionTracks] | None = None
     cache: Path | None = None
+    kinds: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tao_anomaly.datasets.avenue import load_avenue
 from tao_anomaly.datasets.custom import load_custom
 from tao_anomaly.datasets.dataset import Dataset, DatasetError
+from tao_anomaly.datasets.plaza.dataset import load_plaza
 from tao_anomaly.datasets.shanghaitech import load_shanghaitech
 from tao_anomaly.datasets.street_scene import load_street_scene
 from tao_anomaly.datasets.ubnormal import load_ubnormal
@@ -22,6 +23,7 @@ DATASETS: dict[str, Loader] = {
     "shanghaitech": load_shanghaitech,
     "street_scene": load_street_scene,
     "ubnormal": load_ubnormal,
+    "plaza": load_plaza,
     "custom": load_custom,
 }
 

@@ -1,0 +1,1 @@
+"""Plaza: a rendered square with people, anomalies and exact ground truth."""
