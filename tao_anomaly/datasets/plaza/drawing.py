@@ -48,8 +48,10 @@ def project_strokes(camera: GroundCamera, strokes: list[Stroke]) -> list[tuple[S
     if not strokes:
         return []
     flat = camera.project(np.concatenate([stroke.points for stroke in strokes]))
-    cuts = np.cumsum([len(stroke.points) for stroke in strokes])[:-1]
-    return list(zip(strokes, np.split(flat, cuts), strict=True))
+    ends = np.cumsum([len(stroke.points) for stroke in strokes]).tolist()
+    starts = [0, *ends[:-1]]
+    # Not np.split, which takes longer than the projection.
+    return [(s, flat[a:b]) for s, a, b in zip(strokes, starts, ends, strict=True)]
 
 
 def draw(

@@ -15,6 +15,7 @@ from tao_anomaly.datasets.plaza.scene import Scene
 from tao_anomaly.structures import ImageArray
 
 _NOISE = 2.2  # grey levels
+_MIDDLE = 128  # that stands for no noise
 _LEAST_SHARE = 0.1  # of an object that must be seen for it to be labelled
 _LEAST_PIXELS = 4
 
@@ -48,7 +49,7 @@ class Renderer:
         self._scenery = Scenery.build(self.camera, seed=scene.place)
         random = np.random.default_rng([scene.seed, 7])
         noise = random.normal(0, _NOISE, (height + 61, width + 67, 3))
-        self._noise = np.clip(np.rint(noise), -127, 127).astype(np.int8)
+        self._noise = np.clip(np.rint(noise) + _MIDDLE, 0, 255).astype(np.uint8)
         self._drift = random.uniform(0, 2 * math.pi, 3)
 
     def render(self, time: float) -> Rendered:
@@ -86,7 +87,7 @@ class Renderer:
         random = np.random.default_rng([self.scene.seed, round(time * 1e6) & 0xFFFFFFFF])
         y, x = random.integers(0, 61), random.integers(0, 67)
         noise = self._noise[y : y + image.shape[0], x : x + image.shape[1]]
-        return np.asarray(cv2.add(lit, noise, dtype=cv2.CV_8U), np.uint8)
+        return np.asarray(cv2.addWeighted(lit, 1, noise, 1, -_MIDDLE), np.uint8)
 
 
 def _stand(image: np.ndarray, ids: np.ndarray, sprite: Sprite, track: int) -> int:
