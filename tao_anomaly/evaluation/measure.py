@@ -12,6 +12,7 @@ import numpy as np
 from tao_anomaly.datasets.dataset import Clip
 from tao_anomaly.evaluation.pixel_map import BoxFill, Outliner, score_map
 from tao_anomaly.evaluation.scored_clip import ScoredClip
+from tao_anomaly.metrics.by_kind import kind_results
 from tao_anomaly.metrics.frame import frame_metrics
 from tao_anomaly.metrics.operating_point import OperatingPoint, region_f1, track_f1
 from tao_anomaly.metrics.pixel import PixelAccumulator
@@ -146,7 +147,26 @@ def box_metrics(clips: Sequence[Clip], scored: Scored) -> Json:
         **regions,
         "frame": _frame_metrics(clips, scored),
         "operating_point": _operating_point(located, scored) if point else None,
+        **_kinds(located, scored),
     }
+
+
+def _kinds(clips: Sequence[Clip], scored: Scored) -> Json:
+    """Return ``kinds``, the results of each kind of anomaly, of a dataset that tells kinds."""
+    kinds = [clip.labels.kinds if clip.labels is not None else {} for clip in clips]
+    if not any(kinds):
+        return {}
+    found = [scored[clip.name] for clip in clips]
+    alarms = [clip.raised for clip in found if clip.raised is not None]
+    results = kind_results(
+        [clip.regions for clip in clips if clip.regions is not None],
+        kinds,
+        [clip.detections for clip in found],
+        num_frames=sum(clip.frame_count for clip in clips),
+        rates=[clip.rate for clip in clips],
+        alarms=alarms if len(alarms) == len(found) else None,
+    )
+    return {"kinds": {kind: asdict(result) for kind, result in results.items()}}
 
 
 def _frame_metrics(clips: Sequence[Clip], scored: Scored) -> Json | None:

@@ -134,6 +134,7 @@ class Report:
             self._table(TAO, self.rows, self.published),
             "**At the calibrated threshold**",
             self._table(OPERATING, self.rows, ()),
+            *self._kinds(),
             "**Rows**",
             "\n".join(f"- {row.name}: {row.note}" for row in self.rows)
             + "".join(
@@ -144,6 +145,21 @@ class Report:
             "\n".join(f"- {key}: {value}" for key, value in card.items()),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _kinds(self) -> tuple[str, ...]:
+        """Return heading and table of each kind of anomaly, nothing where none is told."""
+        by_row = {row.name: self.metrics[row.name].get("kinds") or {} for row in self.rows}
+        kinds = sorted({kind for found in by_row.values() for kind in found})
+        if not kinds:
+            return ()
+        lines = [f"| method | {' | '.join(kinds)} |", "|---|" + "---:|" * len(kinds)]
+        for name, found in by_row.items():
+            lines.append(f"| {name} | {' | '.join(_kind(found.get(k)) for k in kinds)} |")
+        heading = (
+            "**By kind of anomaly**: RBDC / TBDC; tracks alarmed of those there are, median delay"
+            " of the alarm in seconds"
+        )
+        return heading, "\n".join(lines)
 
     def _table(
         self, columns: Sequence[Column], rows: Sequence[Row], published: Sequence[Published]
@@ -192,6 +208,16 @@ def _published_value(row: Published) -> Callable[[tuple[str, ...]], float | None
         return None if found is None else found / 100
 
     return value
+
+
+def _kind(found: Json | None) -> str:
+    if found is None:
+        return _NONE
+    areas = f"{_percent(found['rbdc'])} / {_percent(found['tbdc'])}"
+    if found["alarmed"] is None:
+        return areas
+    delay = "" if found["delay"] is None else f", {found['delay']:.1f} s"
+    return f"{areas}; {found['alarmed']} of {found['tracks']}{delay}"
 
 
 def _percent(value: float | None) -> str:
