@@ -104,7 +104,7 @@ class TrackBuffer:
         config = self.config
         if ring.count <= config.min_observations:
             return ring.count == config.min_observations
-        return (ring.count + _phase(track_id)) % config.hop == 0
+        return (ring.count + track_phase(track_id)) % config.hop == 0
 
     def _drop_old(self, stamp_ns: int) -> None:
         max_age_ns = self.config.max_age * NANOSECONDS
@@ -143,7 +143,7 @@ class TrackBuffer:
         )
 
 
-def _phase(track_id: str) -> int:
+def track_phase(track_id: str) -> int:
     """Return a number that differs between tracks and is the same in every run."""
     digits = track_id.rpartition("-")[2]
     return int(digits) if digits.isdigit() else sum(track_id.encode())

@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 
 from tao_anomaly.structures import FloatArray
 
+_TAIL = 0.1  # share of normal windows that the tail of a term is fitted on
+
 
 @dataclass(frozen=True)
 class Calibration:
     """What held-out normal footage says of a model's terms.
 
-    mean, scale: of each raw term there; a standardised term is 0 on average and has deviation 1.
-    weights: of the terms in the score. cap: largest magnitude of a standardised term, so that one
-    cue cannot drown the others. threshold: JSON description of the rule and what it found.
+    location, scale: of the exponential tail of each raw term there. A standardised term is minus
+    the logarithm of the share of normal windows that reach it, less 1: for terms with such a tail 0
+    on average, and of deviation 1. It lies between -1 (all reach it) and `cap`, so that one cue
+    cannot drown the others. weights: of the terms in the score, which is then Fisher's combination
+    of their tail probabilities. threshold: JSON description of the rule and what it found.
     evidence: what was fitted and checked on what.
     """
 
     term_names: tuple[str, ...]
-    mean: tuple[float, ...]
+    location: tuple[float, ...]
     scale: tuple[float, ...]
     weights: tuple[float, ...]
     cap: float
@@ -32,14 +36,14 @@ class Calibration:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "term_names", tuple(map(str, self.term_names)))
-        for name in ("mean", "scale", "weights"):
+        for name in ("location", "scale", "weights"):
             values = tuple(float(value) for value in getattr(self, name))
             if len(values) != len(self.term_names):
                 raise ValueError(
                     f"key {name!r} has {len(values)} values, expected {len(self.term_names)}"
                 )
             object.__setattr__(self, name, values)
-        _expect(np.isfinite(self.mean).all(), "mean", self.mean, "finite values")
+        _expect(np.isfinite(self.location).all(), "location", self.location, "finite values")
         scales = np.isfinite(self.scale).all() and min(self.scale, default=1) > 0
         _expect(scales, "scale", self.scale, "finite values above 0")
         weights = np.isfinite(self.weights).all() and min(self.weights, default=0) >= 0
@@ -61,11 +65,11 @@ class Calibration:
                 f"got {len(finite)} scored windows of normal footage, expected at least 2; give"
                 " footage in which objects are tracked"
             )
-        scale = finite.std(axis=0)
+        location, scale = zip(*map(_exponential_tail, finite.T), strict=True)
         return Calibration(
             term_names=term_names,
-            mean=tuple(finite.mean(axis=0)),
-            scale=tuple(np.where(scale > 1e-9, scale, 1.0)),
+            location=location,
+            scale=scale,
             weights=weights,
             cap=cap,
             threshold={"rule": "fixed", "value": float(np.finfo(np.float32).max)},
@@ -73,14 +77,13 @@ class Calibration:
 
     def standardise(self, raw: FloatArray) -> FloatArray:
         """Return the capped standardised terms of raw ones, both ``(N, K)``."""
-        values = (raw.astype(np.float64) - _row(self.mean)) / _row(self.scale)
-        return np.clip(values, -self.cap, self.cap).astype(np.float32)
+        values = (raw.astype(np.float64) - _row(self.location)) / _row(self.scale)
+        return np.clip(values, -1.0, self.cap).astype(np.float32)
 
     @property
     def usual_speed(self) -> float:
         """Mean speed of normal footage in person heights a second, NaN where it is not known."""
-        known = dict(zip(self.term_names, self.mean, strict=True)).get("speed", math.nan)
-        speed = float(self.evidence.get("usual_speed", known))
+        speed = float(self.evidence.get("usual_speed", math.nan))
         return speed if speed > 0 else math.nan
 
     @property
@@ -91,6 +94,19 @@ class Calibration:
     def contributions(self, standardised: FloatArray) -> FloatArray:
         """Return what each term adds to the score, ``(N, K)``; their sum is the score."""
         return (standardised * self.shares).astype(np.float32)
+
+
+def _exponential_tail(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return location and scale such that ``exp(-1 - (x - location) / scale)`` is the tail at x.
+
+    The scale is the mean excess over the quantile where the tail begins, which is the likeliest for
+    an exponential one. Values without a tail there keep their deviation as scale.
+    """
+    start = float(np.quantile(values, 1 - _TAIL))
+    beyond = values[values > start]
+    scale = float(beyond.mean() - start) if len(beyond) else float(values.std())
+    scale = scale if scale > 1e-9 else 1.0
+    return start + (1 + float(np.log(_TAIL))) * scale, scale
 
 
 def _expect(holds: bool | np.bool_, key: str, got: object, expected: str) -> None:

@@ -48,7 +48,11 @@ def calibrate(
     calibration_clips and check_clips: images of normal clips by name, none of which trained the
     model. Raises ValueError where nothing in them could be scored.
     """
-    table, speeds = _raw_terms(model, calibration_clips, windows)
+    if model.network_terms:  # as often as the network runs
+        sparse = replace(windows, hop=max(windows.hop, scorer.network_hop))
+    else:
+        sparse = windows
+    table, speeds = _raw_terms(model, calibration_clips, sparse)
     open_ended = Calibration.fit(
         table, term_names=model.term_names, weights=weights, cap=config.cap
     )

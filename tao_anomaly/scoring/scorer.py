@@ -23,7 +23,7 @@ from tao_anomaly.structures import (
     IntArray,
     TrackWindows,
 )
-from tao_anomaly.windows import FeatureMismatchError
+from tao_anomaly.windows import FeatureMismatchError, track_phase
 
 _MAX_AGE = 10.0  # seconds after which an unseen track's average is dropped
 
@@ -38,6 +38,7 @@ class _Track:
     speed: float = math.nan  # over the usual one, smoothed alike
     seen_ns: int = 0
     raw: float = math.nan
+    windows: int = 0
 
     @property
     def invalid(self) -> bool:
@@ -135,7 +136,7 @@ class Scorer:
         return replace(none, states=np.full_like(none.states, int(AnomalyState.INVALID)))
 
     def _take(self, windows: TrackWindows) -> None:
-        standardised = self.calibration.standardise(self.model.terms(windows))
+        standardised = self._standardised(windows)
         contributions = self.calibration.contributions(standardised)
         raw = contributions.sum(axis=1)
         speeds = self.model.speeds(windows) / self.calibration.usual_speed
@@ -147,6 +148,7 @@ class Scorer:
                 track = _Track(average, standardised[window], contributions[window])
                 self._tracks[track_id] = track
             track.terms, track.raw = standardised[window], float(raw[window])
+            track.windows += 1
             if track.invalid:
                 track.contributions = np.full_like(contributions[window], np.nan)
                 continue
@@ -155,6 +157,26 @@ class Scorer:
             smoothed = track.average.update(present, windows.stamp_ns)
             track.contributions = smoothed[:-1].astype(np.float32)
             track.speed = float(smoothed[-1])
+
+    def _standardised(self, windows: TrackWindows) -> FloatArray:
+        """Return the standardised terms ``(M, K)``.
+
+        Network terms are new every `network_hop`-th window of a track, the same in between, and
+        those of normal footage (0) while there are too few steps for a network.
+        """
+        ids = [windows.tracks.ids[row] for row in windows.index]
+        held = [self._tracks.get(track_id) for track_id in ids]
+        turn = [self._is_turn(i, track) for i, track in zip(ids, held, strict=True)]
+        found = self.calibration.standardise(self.model.terms(windows, np.array(turn, np.bool_)))
+        usual = np.zeros(found.shape[1], np.float32)
+        kept = np.array([track.terms if track else usual for track in held], np.float32)
+        network = np.isin(self.calibration.term_names, self.model.network_terms)
+        return np.where(np.isnan(found) & network, kept, found)
+
+    def _is_turn(self, track_id: str, track: _Track | None) -> bool:
+        if track is None or track.windows <= 1:  # the second window is the first of two steps
+            return True
+        return (track.windows + track_phase(track_id)) % self.config.network_hop == 0
 
     def _prune(self, windows: TrackWindows) -> None:
         for track_id in windows.tracks.ids:

@@ -21,7 +21,7 @@ from tao_anomaly.structures import FeatureLayout
 LAYOUT = FeatureLayout(appearance=4, kinematics=len(KINEMATICS), grid=3)
 CALIBRATION = Calibration(
     term_names=("speed", "appearance"),
-    mean=(0.1, 2.0),
+    location=(0.1, 2.0),
     scale=(1.0, 0.3),
     weights=(0.5, 0.5),
     cap=10.0,

@@ -9,7 +9,7 @@ from tao_anomaly.scoring.calibration import Calibration
 
 TWO = Calibration(
     term_names=("speed", "appearance"),
-    mean=(1.0, 10.0),
+    location=(1.0, 10.0),
     scale=(0.5, 2.0),
     weights=(3.0, 1.0),
     cap=4.0,
@@ -20,7 +20,7 @@ TWO = Calibration(
 def test_terms_are_standardised_and_capped_by_hand() -> None:
     raw = np.array([[1.0, 10.0], [2.0, 4.0], [9.0, -90.0]], np.float32)
     standardised = TWO.standardise(raw)
-    assert standardised.tolist() == [[0, 0], [2, -3], [4, -4]]
+    assert standardised.tolist() == [[0, 0], [2, -1], [4, -1]]  # no term is more normal than -1
     assert standardised.dtype == np.float32
 
 
@@ -38,21 +38,30 @@ def test_nan_stays_nan() -> None:
     assert np.isnan(TWO.contributions(standardised).sum())
 
 
-def test_fit_measures_mean_and_deviation_of_the_finite_rows() -> None:
-    raw = np.array([[1, 5], [3, 5], [np.nan, 100], [100, np.inf]], np.float32)
+def test_fit_measures_the_tail_of_the_finite_rows() -> None:
+    steps = np.stack([np.arange(11.0), np.full(11, 5.0)], axis=1)
+    raw = np.concatenate([steps, [[np.nan, 100], [100, np.inf]]]).astype(np.float32)
     fitted = Calibration.fit(raw, term_names=("a", "b"), weights=(1, 1), cap=10)
-    assert fitted.mean == (2.0, 5.0)
+    # Of 0 to 10 the tail begins at 9, and 10 is 1 beyond: a tenth reaches 9, so 9 is ln(10) - 1.
     assert fitted.scale == (1.0, 1.0)  # a term that never varies keeps its unit
-    assert fitted.standardise(np.array([[4, 6]], np.float32)).tolist() == [[2, 1]]
+    np.testing.assert_allclose(fitted.location, (10 - np.log(10), 6 - np.log(10)))
+    found = fitted.standardise(np.array([[9, 5], [12, 0]], np.float32))
+    np.testing.assert_allclose(
+        found, np.log(10) - 1 + np.array([[0, 0], [3, -5]]).clip(-np.log(10))
+    )
     assert fitted.threshold["value"] > 1e38  # nothing is anomalous until a rule has been fitted
 
 
-def test_fitted_footage_has_mean_0_and_deviation_1() -> None:
-    raw = np.random.default_rng(0).normal([5, -3], [2, 0.1], (1000, 2)).astype(np.float32)
+def test_a_term_says_how_few_normal_windows_reach_it() -> None:
+    raw = np.random.default_rng(0).exponential([2, 0.1], (20_000, 2)).astype(np.float32)
+    raw += np.array([5, -3], np.float32)
     fitted = Calibration.fit(raw, term_names=("a", "b"), weights=(1, 1), cap=10)
     standardised = fitted.standardise(raw)
-    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(standardised.std(axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=0.1)
+    np.testing.assert_allclose(standardised.std(axis=0), 1, rtol=0.1)
+    for value in (2.0, 4.0):
+        shares = (standardised >= value).mean(axis=0)
+        np.testing.assert_allclose(np.log(shares), -1 - value, atol=0.25)
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -65,14 +74,14 @@ def test_too_little_footage_is_refused(rows: int) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mean": (1.0,)}, "key 'mean' has 1 values, expected 2"),
+        ({"location": (1.0,)}, "key 'location' has 1 values, expected 2"),
         ({"weights": (1.0, 1.0, 1.0)}, "key 'weights' has 3 values, expected 2"),
         ({"scale": (1.0, 0.0)}, "key 'scale' is .* expected finite values above 0"),
         ({"scale": (1.0, float("nan"))}, "key 'scale'"),
         ({"cap": 0.0}, "key 'cap' is 0.0"),
         ({"weights": (0.0, 0.0)}, "key 'weights' is .* expected finite values of at least 0"),
         ({"weights": (2.0, -1.0)}, "key 'weights'"),
-        ({"mean": (float("nan"), 0.0)}, "key 'mean' is .* expected finite values"),
+        ({"location": (float("nan"), 0.0)}, "key 'location' is .* expected finite values"),
     ],
 )
 def test_impossible_values_name_their_key(change: dict[str, object], message: str) -> None:

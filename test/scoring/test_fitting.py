@@ -62,20 +62,21 @@ def test_terms_are_scaled_on_the_calibration_clips_alone(make_features: MakeFeat
     first, second = clip(make_features, [1.0, 3.0]), clip(make_features, [5.0, 7.0])
     other = clip(make_features, [1000.0, 2000.0])
     made = calibrated({"b": first, "a": second}, {"c": other}, rule="fixed", value=2.5)
-    assert made.mean == (4.0,)
-    assert made.scale == (pytest.approx(np.sqrt(5)),)
+    # The tail of 1, 3, 5 and 7 begins at 6.4; 7 is 0.6 beyond.
+    assert made.scale == (pytest.approx(0.6),)
+    assert made.location == (pytest.approx(7 - 0.6 * np.log(10)),)
     assert made.threshold["value"] == 2.5
     assert made.evidence["windows"] == 4
     assert made.evidence["calibration_clips"] == ["a", "b"]
     assert made.evidence["check_clips"] == ["c"]
     assert made.evidence["smoothing"] == 0.0
-    assert made.evidence["highest"]["calibration"] == [1.3416, -0.4472]  # of two tracks
+    assert made.evidence["highest"]["calibration"] == [2.3026, -1.0]  # of two tracks
     assert made.evidence["usual_speed"] == 0.0
     assert np.isnan(made.usual_speed)  # of things that stand still nothing is a multiple
 
 
 def test_the_threshold_is_checked_on_other_clips(make_features: MakeFeatures) -> None:
-    """Standardised with mean 4 and deviation 1: tracks reach 0, 2 and 5; two reach 2."""
+    """Standardised with scale 0.2, so that 5 is ln(10): tracks reach -1, 7.3 and 10."""
     fitted = clip(make_features, [3.0, 5.0])
     check = clip(make_features, [4.0, 4.0, 1.0], [4.0, 6.0, 4.0], [9.0, 9.0, 9.0])
     made = calibrated({"a": fitted}, {"b": check}, rule="fixed", value=2.0)
@@ -104,7 +105,7 @@ def test_too_few_tracks_for_a_tail_give_the_highest_normal_score(
 ) -> None:
     made = calibrated({"a": clip(make_features, [1.0, 3.0, 2.0])}, {"b": []}, rule="evt")
     assert made.threshold["rule"] == "fixed"
-    highest = (3 - 2) / np.sqrt(2 / 3)
+    highest = np.log(10)  # the tail begins at 2.8, and its mean excess is that of 3
     assert made.threshold["value"] == pytest.approx(highest)
     assert made.threshold["value"] > np.float32(highest)  # the highest normal score is normal
     assert "tracks" in made.threshold["why"]

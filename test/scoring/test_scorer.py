@@ -48,7 +48,7 @@ class Unscorable(NewestStep):
 
 CALIBRATION = Calibration(
     term_names=("speed", "appearance"),
-    mean=(0.0, 1.0),
+    location=(0.0, 1.0),
     scale=(1.0, 2.0),
     weights=(3.0, 1.0),
     cap=10.0,
@@ -294,3 +294,45 @@ def test_the_cue_compares_with_the_usual_speed(make_features: MakeFeatures) -> N
         scores = stream.scorer.update(stream.buffer.update(image))
     assert scores.cues == ("3.1x usual speed", "appearance unlike any seen")
     assert stream.show(a=(0, 0), c=(0, 0)).cues[1] == ""
+
+
+class CountedNetwork(NewestStep):
+    """`speed` is a cue; `appearance` needs a network, which cannot see a single step."""
+
+    network_terms = ("appearance",)
+
+    def __init__(self) -> None:
+        self.ran: list[int] = []
+
+    def terms(self, windows: TrackWindows, network: BoolArray | None = None) -> FloatArray:
+        assert network is not None
+        raw = super().terms(windows).copy()
+        seen = network & (windows.valid.sum(axis=1) > 1)
+        raw[~seen, 1] = NAN
+        self.ran.append(int(seen.sum()))
+        return raw
+
+
+def test_a_network_runs_at_its_hop_and_its_terms_stay_in_between(
+    make_features: MakeFeatures,
+) -> None:
+    model = CountedNetwork()
+    buffer = TrackBuffer(WindowConfig(length=4, hop=1, min_observations=1))
+    scorer = Scorer(
+        model=model,
+        calibration=CALIBRATION,
+        feature_id="synthetic",
+        config=ScorerConfig(smoothing=0.0, network_hop=4),
+    )
+    terms = []
+    for step in range(14):
+        image = make_features(step / 10, {"a": [step / 10, 1.0 + 2 * step, 0.0]})
+        terms.append(scorer.update(buffer.update(image)).terms[0])
+    cue, network = np.array(terms).T
+    np.testing.assert_allclose(cue, np.arange(14) / 10, rtol=1e-6)  # new every time
+    assert network[0] == 0  # one step: as usual
+    assert network[1] == 1  # the first two steps
+    assert sum(model.ran) == 1 + 3  # then every fourth of the windows 2 to 13
+    changes = np.flatnonzero(np.diff(network[1:])) + 2
+    assert np.diff(changes).tolist() == [4, 4]
+    assert network[changes].tolist() == np.minimum(changes, 10).tolist()
