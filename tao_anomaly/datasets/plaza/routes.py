@@ -1,8 +1,9 @@
 """Plans of the people on the square: where from, where to, how fast; and the anomalies.
 
-Normal: people keep to the lanes, alone or in groups of two to four, at 0.9 to 1.8 m/s (mean 1.3);
-the near lane leads to the right and the far one to the left; some come out of a door or go in;
-some stop for 2 to 6 s. All else is an anomaly, one of KINDS.
+Normal: people keep to the lanes, alone or in groups of two to four; the near lane
+leads to the right and the far one to the left; some come out of a door or go in; some stop for 2 to
+6 s. Speed of those who move: mean 1.24 m/s, deviation 0.21, 1st and 99th percentile 0.55 and 1.67
+(four scenes of 60 s, density 12). All else is an anomaly, one of KINDS.
 """
 
 from __future__ import annotations
