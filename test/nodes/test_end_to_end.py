@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import json
 import re
 import time
 from collections.abc import Callable
@@ -43,7 +44,10 @@ THREADS = 2  # of the detector, here and in the nodes: then sums are made in the
 def run_graph(start, weights: Path, model: Path, tmp_path: Path) -> Callable[..., object]:
     """Start the graph on a source with the real detector and the test's model."""
     settings = tmp_path / "settings.yaml"
-    settings.write_text(f"/**: {{ros__parameters: {{detector.threads: {THREADS}}}}}")
+    # Nothing may be lost on its way where every image is to be compared.
+    reliable = {f"/{topics.IMAGE}": {"subscription": {"reliability": "reliable"}}}
+    parameters = {"detector": {"threads": THREADS}, "qos_overrides": reliable}
+    settings.write_text(json.dumps({"/**": {"ros__parameters": parameters}}))
 
     def run(source: Path, *arguments: str) -> object:
         given = ("--model", str(model), "--detector-weights", str(weights))

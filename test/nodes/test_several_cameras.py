@@ -62,7 +62,7 @@ def warm_up(listener, publishers: dict, answers: dict[str, list]) -> None:
     deadline = time.monotonic() + 60
     for number in range(900):
         assert time.monotonic() < deadline
-        stamp = to_time(START - 10**9 + number * 10**6)
+        stamp = to_time(START - 10**10 + number * 10**6)  # a pause: an epoch of its own
         for camera, publisher in publishers.items():
             publisher.publish(image_message(blank, Header(stamp=stamp, frame_id=camera)))
         time.sleep(0.2)

@@ -115,7 +115,7 @@ def test_the_threshold_changes_while_the_scorer_runs(
     exchange = Exchange(
         node, listener, (TrackWindowArray, topics.WINDOWS), (AnomalyArray, topics.ANOMALIES)
     )
-    buffer = TrackBuffer(WindowConfig(hop=1))
+    buffer = TrackBuffer(WindowConfig(min_observations=2))
 
     def score(n: int) -> object:
         features = image(n, feature_id=artifact.feature_id, dim=artifact.layout.dim, value=30.0)
