@@ -141,7 +141,7 @@ class ScorerConfig:
         live=True,
     )
     network_hop: int = setting(
-        5,
+        10,
         "every so many windows of a track go through the network of a temporal MAE, which keeps its"
         " say in between; cues speak every time",
         minimum=1,
