@@ -54,9 +54,18 @@ def test_a_value_out_of_bounds_is_named(config: Any, message: str) -> None:
         validate(config)
 
 
-def test_bounds_are_inclusive() -> None:
-    validate(WindowConfig(length=2, hop=256))
-    validate(ScorerConfig(threshold=math.nan, smoothing=0.0))
+@pytest.mark.parametrize(("bound", "beyond"), [(2, 1), (256, 257)])
+def test_bounds_are_inclusive(bound: int, beyond: int) -> None:
+    validate(WindowConfig(length=bound))
+    with pytest.raises(ValueError, match=f"got {beyond}"):
+        validate(WindowConfig(length=beyond))
+
+
+def test_nan_is_a_threshold() -> None:
+    config = ScorerConfig(threshold=math.nan, smoothing=0.0)
+    validate(config)
+    with pytest.raises(ValueError, match="smoothing: got -1"):
+        validate(replace(config, smoothing=-1.0))
 
 
 def test_defaults_that_are_lists_are_not_shared() -> None:

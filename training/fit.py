@@ -182,7 +182,10 @@ def save(result: FitResult, footage: Footage, split: Split, run: TrainRun, folde
                 "stride": run.data.stride,
                 "train": asdict(run.train),
                 "windows": asdict(run.windows),
-                "scorer": {"smoothing": run.scorer.smoothing},
+                "scorer": {
+                    "smoothing": run.scorer.smoothing,
+                    "network_hop": run.scorer.network_hop,
+                },
                 "torch": torch.__version__,
                 "tao_anomaly": __version__,
             },

@@ -12,6 +12,7 @@ import numpy as np
 from tao_anomaly.config import WindowConfig
 from tao_anomaly.datasets.dataset import Clip
 from tao_anomaly.evaluation.features import EvaluationStore
+from tao_anomaly.scoring.cues import unit_length
 from tao_anomaly.scoring.fitting import windows_of
 from tao_anomaly.scoring.window_model import WindowModel
 from tao_anomaly.structures import FloatArray, TrackWindows
@@ -118,14 +119,14 @@ def _neighbours(
     if not seen:
         return []
     best: list[dict[tuple[str, str], tuple[float, Json]]] = [{} for _ in seen]
-    asked = _unit(np.stack(seen))
+    asked = unit_length(np.stack(seen))
     for clip in train:
         if store.name(clip.name) not in store.features.infos:
             continue
         for frame, image in store.features.iterate(store.name(clip.name)):
             if not len(image.tracks):
                 continue
-            near = 2 - 2 * asked @ _unit(image.features[:, part]).T
+            near = 2 - 2 * asked @ unit_length(image.features[:, part]).T
             for i, row in enumerate(near.argmin(axis=1)):
                 distance = float(np.sqrt(max(near[i, row], 0)))
                 key = clip.name, image.tracks.ids[row]
@@ -143,8 +144,3 @@ def _place(clip: Clip, frame: int, box: FloatArray) -> Json:
         "frame": int(frame),
         "box": [round(float(side), 2) for side in box],
     }
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)

@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 
 from tao_anomaly.structures import NANOSECONDS, FloatArray, Frame, ImageArray
-from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
+from tao_anomaly.tracking.camera_motion import STILL, CameraMotion, shrinkage, small_grey
 
 DIRECTIONS = 8
-_LONG_SIDE = 384  # pixels of the image the flow is measured on
 _SHORT_SIDE = 32  # pixels it needs: OpenCV's search fails, or crashes, in narrower images
 
 
@@ -43,10 +42,10 @@ class BoxFlow:
         the image is too narrow to tell.
         """
         out = np.zeros((len(boxes), DIRECTIONS), np.float32)
-        scale = min(1.0, _LONG_SIDE / max(frame.size))
+        scale = shrinkage(frame.size)
         if min(frame.size) * scale < _SHORT_SIDE:
             return out
-        image = _small_grey(frame.image, scale)
+        image = small_grey(frame.image, scale)
         if self._previous is not None and self._previous.shape != image.shape:
             self.reset()
         previous, self._previous = self._previous, image
@@ -74,13 +73,6 @@ class BoxFlow:
         came = motion.points((here + back.reshape(-1, 2)).astype(np.float64) / scale) * scale
         moved = (here - came).astype(np.float32).reshape(*image.shape, 2)
         return np.ascontiguousarray(moved[..., 0]), np.ascontiguousarray(moved[..., 1])
-
-
-def _small_grey(image: ImageArray, scale: float) -> ImageArray:
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.asarray(grey, np.uint8)
 
 
 def _cells(boxes: FloatArray, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from tao_anomaly.config import FeatureConfig
 from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
@@ -22,7 +24,7 @@ KIND = "cues"
 _MEMORY = 4000  # most normal observations kept
 _NEIGHBOURS = 5  # that a flow is compared with
 _HALF_BELIEVED = 0.01  # s^2: scatter of times from which a fitted velocity counts by half
-_BELIEVED_OVER = 1.0  # seconds of a window that count for it
+_BELIEVED_OVER = FeatureConfig.velocity_span  # seconds of a window that count for it
 _Y = KINEMATICS.index("y")
 _LOG_HEIGHT = KINEMATICS.index("log_height")
 _VELOCITY = slice(KINEMATICS.index("velocity_x"), KINEMATICS.index("velocity_y") + 1)
@@ -74,7 +76,7 @@ class Cues:
         cues = Cues(
             layout=layout,
             scale=SceneScale.fit(images, camera_motion=camera_motion),
-            appearances=_unit(seen[rows, layout.appearance_slice]),
+            appearances=unit_length(seen[rows, layout.appearance_slice]),
             flows=empty,
             class_counts=np.bincount(
                 np.concatenate([image.tracks.class_ids for image in images])
@@ -111,6 +113,16 @@ class Cues:
         flow = features[:, self.layout.kinematics_slice][:, _FLOW]
         return np.asarray(flow / self._person(features)[:, None], np.float32)
 
+    @cached_property
+    def appearance_squares(self) -> FloatArray:
+        """Squared lengths ``(R,)`` of the appearances in memory."""
+        return (self.appearances**2).sum(axis=1)
+
+    @cached_property
+    def flow_squares(self) -> FloatArray:
+        """Squared lengths ``(R,)`` of the flows in memory."""
+        return (self.flows**2).sum(axis=1)
+
     def _person(self, features: FloatArray) -> FloatArray:
         kinematics = features[:, self.layout.kinematics_slice]
         height = np.exp(kinematics[:, _LOG_HEIGHT]).astype(np.float32)
@@ -131,11 +143,12 @@ class Cues:
 
 def _appearance(cues: Cues, windows: TrackWindows) -> FloatArray:
     newest = windows.features[:, -1, cues.layout.appearance_slice]
-    return _nearest(_unit(newest), cues.appearances, 1)
+    return _nearest(unit_length(newest), cues.appearances, cues.appearance_squares, 1)
 
 
 def _flow(cues: Cues, windows: TrackWindows) -> FloatArray:
-    return _nearest(cues.flow(windows.features[:, -1]), cues.flows, _NEIGHBOURS)
+    newest = cues.flow(windows.features[:, -1])
+    return _nearest(newest, cues.flows, cues.flow_squares, _NEIGHBOURS)
 
 
 def _class(cues: Cues, windows: TrackWindows) -> FloatArray:
@@ -190,18 +203,20 @@ def read_cues(artifact: Artifact, scale: SceneScale, names: tuple[str, ...]) -> 
     return cues
 
 
-def _unit(values: FloatArray) -> FloatArray:
+def unit_length(values: FloatArray) -> FloatArray:
+    """Return vectors ``(N, A)`` at length 1."""
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.maximum(length, 1e-6), np.float32)
 
 
-def _nearest(values: FloatArray, memory: FloatArray, count: int) -> FloatArray:
-    """Return the mean Euclidean distance of each value to its `count` nearest in memory."""
+def _nearest(values: FloatArray, memory: FloatArray, squares: FloatArray, count: int) -> FloatArray:
+    """Return the mean Euclidean distance of each value to its `count` nearest in memory.
+
+    squares ``(R,)``: squared lengths of the memory's rows.
+    """
     if not len(values):
         return np.zeros(0, np.float32)
-    squared = (
-        (values**2).sum(axis=1)[:, None] - 2 * values @ memory.T + (memory**2).sum(axis=1)[None]
-    )
+    squared = (values**2).sum(axis=1)[:, None] - 2 * values @ memory.T + squares[None]
     count = min(count, len(memory))
     nearest = np.partition(squared, count - 1, axis=1)[:, :count]
     return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1), np.float32)

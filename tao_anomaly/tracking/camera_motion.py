@@ -83,11 +83,8 @@ class CameraMotionEstimator:
 
         boxes ``(N, 4)``: objects in this image, whose points are no background.
         """
-        shrink = min(1.0, _LONG_SIDE / max(image.shape[:2]))
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        if shrink < 1:
-            grey = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        current = np.asarray(grey, np.uint8)
+        shrink = shrinkage(image.shape)
+        current = small_grey(image, shrink)
         previous, self._previous = self._previous, current
         if previous is None:
             return STILL
@@ -104,6 +101,19 @@ class CameraMotionEstimator:
                 )
         self._known = motion is not None
         return motion or STILL
+
+
+def shrinkage(shape: tuple[int, ...]) -> float:
+    """Return by what factor an image ``(H, W, ...)`` is shrunk before flow is measured."""
+    return min(1.0, _LONG_SIDE / max(shape[:2]))
+
+
+def small_grey(image: ImageArray, scale: float) -> ImageArray:
+    """Return a BGR image in grey, shrunk to `scale`."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    if scale < 1:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(grey, np.uint8)
 
 
 def _motion(

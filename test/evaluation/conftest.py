@@ -127,12 +127,9 @@ def image_of(things: list[Thing], index: int) -> TrackFeatures:
     return TrackFeatures(stamp_of(index, RATE), 0, SIZE, tracks, features, FEATURE_ID)
 
 
-def test_images(clip: str) -> list[TrackFeatures]:
+def images_of_test_clip(clip: str) -> list[TrackFeatures]:
     things = [BICYCLE_THING, PERSON_THING] if clip == "ride" else [PERSON_THING]
     return [image_of(things, i) for i in range(10)]
-
-
-test_images.__test__ = False  # type: ignore[attr-defined]
 
 
 def normal_images(seed: int) -> list[TrackFeatures]:
@@ -157,7 +154,7 @@ def normal_images(seed: int) -> list[TrackFeatures]:
 def write_store(folder: Path) -> None:
     store = FeatureStore(folder)
     clips = {f"normal{i}": normal_images(i) for i in range(6)}
-    clips |= {name: test_images(name) for name in ("ride", "walk")}
+    clips |= {name: images_of_test_clip(name) for name in ("ride", "walk")}
     for name, images in clips.items():
         info = ClipInfo(
             dataset="tiny",
