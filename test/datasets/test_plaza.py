@@ -15,7 +15,7 @@ from tao_anomaly.datasets.masks import read_mask_image
 from tao_anomaly.datasets.plaza.camera import GroundCamera
 from tao_anomaly.datasets.plaza.crowd import STEP
 from tao_anomaly.datasets.plaza.dataset import mask_file, objects_file
-from tao_anomaly.datasets.plaza.generate import PlazaConfig, generate
+from tao_anomaly.datasets.plaza.generate import PlazaConfig, generate, scenes
 from tao_anomaly.datasets.plaza.renderer import Renderer
 from tao_anomaly.datasets.plaza.routes import KINDS
 from tao_anomaly.datasets.plaza.scene import Scene
@@ -77,7 +77,7 @@ def test_pixels_of_an_object_differ_from_the_empty_square(every_kind: Scene) -> 
 
 def test_same_seed_gives_the_same_pixels_and_another_does_not(plaza: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
-    generate(PlazaConfig(output=str(again), train_clips=1, test_clips=1, **SMALL))
+    generate(PlazaConfig(output=str(again), train_clips=1, test_clips=1, workers=2, **SMALL))
     for name in ("train_001", "test_001"):
         first, second = (load_dataset("plaza", root).clip(name) for root in (plaza, again))
         for one, other in zip(first.frames(), second.frames(), strict=True):
@@ -87,6 +87,11 @@ def test_same_seed_gives_the_same_pixels_and_another_does_not(plaza: Path, tmp_p
     scenes = [Scene.build(seed=seed, seconds=2) for seed in (1, 2)]
     images = [Renderer(scene, width=160, height=90).render(1.0).image for scene in scenes]
     assert not np.array_equal(*images)
+
+
+def test_clips_with_anomalies_may_have_another_length() -> None:
+    config = PlazaConfig(train_clips=2, test_clips=1, seconds=2, test_seconds=6)
+    assert [scene.seconds for _, _, scene in scenes(config)] == [2, 2, 6]
 
 
 def test_size_samples_the_same_scene(every_kind: Scene) -> None:

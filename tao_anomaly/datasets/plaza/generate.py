@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -29,6 +31,8 @@ from tao_anomaly.datasets.plaza.routes import KINDS
 from tao_anomaly.datasets.plaza.scene import Scene
 from tao_anomaly.media.video_writer import VideoWriter
 
+Entry: TypeAlias = dict[str, Any]  # of a clip in ``plaza.yaml``
+
 
 @dataclass
 class PlazaConfig:
@@ -39,12 +43,14 @@ class PlazaConfig:
     test_clips: int = setting(6, "clips with anomalies", minimum=0)
     anomalies: int = setting(3, "anomalies of each test clip; the kinds take turns", minimum=1)
     seconds: float = setting(40.0, "length of a clip", minimum=1)
+    test_seconds: float = setting(0.0, "length of a test clip; 0: as all", minimum=0)
     rate: float = setting(25.0, "frames a second", minimum=1)
     width: int = setting(640, "pixels, even", minimum=64)
     height: int = setting(360, "pixels, even", minimum=64)
     density: float = setting(12.0, "people on the square on average", minimum=0)
     seed: int = setting(0, "of people and light; the same seed gives the same pixels", minimum=0)
     place: int = setting(0, "seed of the square's textures", minimum=0)
+    workers: int = setting(1, "processes, a clip each at a time", minimum=1)
 
 
 def scenes(config: PlazaConfig) -> Iterator[tuple[str, str, Scene]]:
@@ -57,7 +63,7 @@ def scenes(config: PlazaConfig) -> Iterator[tuple[str, str, Scene]]:
         scene = Scene.build(
             # Far apart, so that the clips of successive seeds share no scene.
             seed=config.seed * 100_003 + seed,
-            seconds=config.seconds,
+            seconds=config.test_seconds or config.seconds if split == TEST else config.seconds,
             density=config.density,
             kinds=[KINDS[turn % len(KINDS)] for turn in turns],
             place=config.place,
@@ -80,14 +86,13 @@ def generate(config: PlazaConfig) -> None:
     made = output.with_name(f".{output.name}.unfinished")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
-    frames = round(config.seconds * config.rate)
-    entries = []
+    clips = list(scenes(config))
     try:
-        with tqdm(total=frames * (config.train_clips + config.test_clips), unit="img") as bar:
-            for name, split, scene in scenes(config):
-                bar.set_description(name)
-                entries.append(_film(made, name, split, scene, config, bar))
-        settings = {key: value for key, value in asdict(config).items() if key != "output"}
+        with tqdm(total=sum(_length(scene, config) for *_, scene in clips), unit="img") as bar:
+            entries = list(_filmed(made, clips, config, bar))
+        settings = asdict(config)
+        for machine in ("output", "workers"):
+            del settings[machine]
         document = {"format": FORMAT, "settings": settings, "clips": entries}
         (made / DESCRIPTION).write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
         made.rename(output)
@@ -96,16 +101,47 @@ def generate(config: PlazaConfig) -> None:
         raise
 
 
+def _length(scene: Scene, config: PlazaConfig) -> int:
+    """Return the frames of a scene's film."""
+    return round(scene.seconds * config.rate)
+
+
+def _filmed(
+    root: Path, clips: list[tuple[str, str, Scene]], config: PlazaConfig, bar: tqdm[Any]
+) -> Iterator[Entry]:
+    """Write the clips and yield their entries, in order."""
+    if config.workers == 1:
+        for name, split, scene in clips:
+            bar.set_description(name)
+            yield _film(root, name, split, scene, config, bar)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(config.workers, mp_context=context) as pool:
+        films = [pool.submit(_film, root, *clip, config) for clip in clips]
+        try:
+            for film in films:
+                entry = film.result()
+                bar.update(entry["frames"])
+                yield entry
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def _film(
-    root: Path, name: str, split: str, scene: Scene, config: PlazaConfig, bar: tqdm[Any]
-) -> dict[str, Any]:
+    root: Path,
+    name: str,
+    split: str,
+    scene: Scene,
+    config: PlazaConfig,
+    bar: tqdm[Any] | None = None,
+) -> Entry:
     """Write one clip and return its entry in ``plaza.yaml``."""
     renderer = Renderer(scene, width=config.width, height=config.height)
     actors = {actor.track: actor for actor in scene.actors}
     objects: list[tuple[float, ...]] = []
     anomalous: list[tuple[float, ...]] = []
     mask_file(root, name, 0).parent.mkdir(parents=True)
-    count = round(config.seconds * config.rate)
+    count = _length(scene, config)
     with VideoWriter(video_file(root, name), rate=config.rate) as video:
         for frame in range(count):
             time = frame / config.rate
@@ -115,7 +151,8 @@ def _film(
             rows = [(track, frame, *box) for track, box in rendered.boxes().items()]
             objects += rows
             anomalous += [row for row in rows if time >= actors[int(row[0])].anomalous_from]
-            bar.update()
+            if bar is not None:
+                bar.update()
     write_region_tracks(objects_file(root, name), region_tracks(sorted(objects)))
     write_region_tracks(tracks_file(root, name), region_tracks(sorted(anomalous)))
     seen = sorted({int(row[0]) for row in objects})
