@@ -106,9 +106,22 @@ def person(look: Look, pose: Pose, *, seat: float | None = None) -> list[Stroke]
 
     seat: height of the hip, where it is not borne by the feet.
     """
+    legs = _legs(look, pose)
+    feet = [point for _, _, ankle, toe in legs for point in (ankle, toe)]
+    lowest = min(float(point[2]) for point in feet) - 0.025 * look.height
+    forward = np.array([math.sin(pose.lean), 0, math.cos(pose.lean)])  # along the trunk, up
+    strokes = [stroke for leg in legs for stroke in _leg_strokes(look, *leg)]
+    strokes += _trunk(look, pose, forward)
+    strokes += [s for side in (0, 1) for s in _arm(look, pose, forward, side)]
+    strokes += _head(look, forward) + _carried(look, forward)
+    return [s.moved(0.0, 0, -lowest if seat is None else seat) for s in strokes]
+
+
+def _legs(look: Look, pose: Pose) -> list[tuple[np.ndarray, ...]]:
+    """Return hip, knee, ankle and toe of each leg."""
     h = look.height
-    thigh, shin, upper, fore = 0.245 * h, 0.25 * h, 0.17 * h, 0.155 * h
-    feet, legs = [], []
+    thigh, shin = 0.245 * h, 0.25 * h
+    legs = []
     for side, lift, bend in zip((1, -1), pose.thighs, pose.knees, strict=True):
         hip = np.array([0, side * 0.05 * h, 0])
         knee = hip + _v(
@@ -119,25 +132,33 @@ def person(look: Look, pose: Pose, *, seat: float | None = None) -> list[Stroke]
         toe = ankle + _v(
             0.13 * h * math.cos(low * 0.6), 0, -0.02 * h + 0.13 * h * math.sin(low * 0.6)
         )
-        legs.append((hip, knee, ankle))
-        feet.append((ankle, toe))
-    lowest = min(float(p[2]) for foot in feet for p in foot) - 0.025 * h
-    lift_all = 0.0, 0.0, -lowest if seat is None else seat
-    forward = np.array([math.sin(pose.lean), 0, math.cos(pose.lean)])
-    left = np.array([0, 1.0, 0])
-    chest = 0.29 * h * forward
-    wide = look.build
-    strokes = []
-    for (hip, knee, ankle), (heel, toe) in zip(legs, feet, strict=True):
-        strokes += [
-            Stroke(np.stack([heel, toe]), 0.026 * h, look.shoes),
-            Stroke(np.stack([knee, ankle]), 0.031 * h * wide, look.bottom),
-            Stroke(np.stack([hip, knee]), 0.044 * h * wide, look.bottom),
-        ]
-    waist, shoulders = 0.062 * h * wide * left, 0.088 * h * wide * left
-    trunk = np.stack([waist, -waist, chest - shoulders, chest + shoulders])
-    strokes += [
-        Stroke(trunk, 0, look.top),
+        legs.append((hip, knee, ankle, toe))
+    return legs
+
+
+def _leg_strokes(
+    look: Look, hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray, toe: np.ndarray
+) -> list[Stroke]:
+    h, wide = look.height, look.build
+    return [
+        Stroke(np.stack([ankle, toe]), 0.026 * h, look.shoes),
+        Stroke(np.stack([knee, ankle]), 0.031 * h * wide, look.bottom),
+        Stroke(np.stack([hip, knee]), 0.044 * h * wide, look.bottom),
+    ]
+
+
+def _shoulders(look: Look) -> np.ndarray:
+    """Return the way from the middle of the chest to the left shoulder."""
+    return 0.088 * look.height * look.build * np.array([0, 1.0, 0])
+
+
+def _trunk(look: Look, pose: Pose, forward: np.ndarray) -> list[Stroke]:
+    h, wide = look.height, look.build
+    chest, shoulders = 0.29 * h * forward, _shoulders(look)
+    waist = 0.062 * h * wide * np.array([0, 1.0, 0])
+    outline = np.stack([waist, -waist, chest - shoulders, chest + shoulders])
+    strokes = [
+        Stroke(outline, 0, look.top),
         Stroke(np.stack([0.02 * h * forward, chest * 0.97]), 0.066 * h * wide, look.top),
         Stroke(np.stack([chest + shoulders, chest - shoulders]), 0.036 * h, look.top),
         Stroke(np.stack([waist * 0.6, -waist * 0.6]), 0.05 * h * wide, look.bottom),
@@ -145,37 +166,45 @@ def person(look: Look, pose: Pose, *, seat: float | None = None) -> list[Stroke]
     if look.coat:
         hem = -0.14 * h * np.array([0, 0, 1]) + _v(0.02 * h * math.sin(pose.thighs[0]), 0, 0)
         strokes.append(Stroke(np.stack([hem, 0.1 * h * forward]), 0.08 * h * wide, look.top))
-    for side, lift, bend in zip((1, -1), pose.arms, pose.elbows, strict=True):
-        shoulder = chest + side * shoulders * 1.22
-        angle = lift + pose.lean
-        elbow = shoulder + _v(upper * math.sin(angle), side * 0.02 * h, -upper * math.cos(angle))
-        angle += bend
-        hand = elbow + _v(fore * math.sin(angle), 0, -fore * math.cos(angle))
-        strokes += [
-            Stroke(np.stack([shoulder, elbow]), 0.029 * h * wide, look.top),
-            Stroke(np.stack([elbow, elbow + 0.85 * (hand - elbow)]), 0.024 * h, look.top),
-            Stroke(np.stack([hand, hand]), 0.025 * h, look.skin),
-        ]
-    neck, head = 0.335 * h * forward, 0.405 * h * forward + _v(0.012 * h, 0, 0)
-    strokes += [
+    return strokes
+
+
+def _arm(look: Look, pose: Pose, forward: np.ndarray, limb: int) -> list[Stroke]:
+    """Return an arm; limb: 0 for the left, 1 for the right."""
+    h, side = look.height, (1, -1)[limb]
+    upper, fore = 0.17 * h, 0.155 * h
+    shoulder = 0.29 * h * forward + side * _shoulders(look) * 1.22
+    angle = pose.arms[limb] + pose.lean
+    elbow = shoulder + _v(upper * math.sin(angle), side * 0.02 * h, -upper * math.cos(angle))
+    angle += pose.elbows[limb]
+    hand = elbow + _v(fore * math.sin(angle), 0, -fore * math.cos(angle))
+    return [
+        Stroke(np.stack([shoulder, elbow]), 0.029 * h * look.build, look.top),
+        Stroke(np.stack([elbow, elbow + 0.85 * (hand - elbow)]), 0.024 * h, look.top),
+        Stroke(np.stack([hand, hand]), 0.025 * h, look.skin),
+    ]
+
+
+def _head(look: Look, forward: np.ndarray) -> list[Stroke]:
+    h = look.height
+    chest, neck = 0.29 * h * forward, 0.335 * h * forward
+    head = 0.405 * h * forward + _v(0.012 * h, 0, 0)
+    hair = head + _v(-0.022 * h, 0, 0.012 * h), head + 0.02 * h * forward - [0.008 * h, 0, 0]
+    return [
         Stroke(np.stack([chest, neck]), 0.028 * h, look.skin),
         Stroke(np.stack([head - 0.018 * h * forward, head]), 0.055 * h, look.skin),
-        Stroke(
-            np.stack(
-                [head + _v(-0.022 * h, 0, 0.012 * h), head + 0.02 * h * forward - [0.008 * h, 0, 0]]
-            ),
-            0.056 * h,
-            look.hair,
-        ),
+        Stroke(np.stack(hair), 0.056 * h, look.hair),
     ]
+
+
+def _carried(look: Look, forward: np.ndarray) -> list[Stroke]:
+    h = look.height
     if look.carries == "backpack":
-        back = np.array([-0.1 * h, 0, 0])
-        strokes.append(
-            Stroke(np.stack([back + 0.1 * chest, back + 0.85 * chest]), 0.072 * h, look.bag)
-        )
+        back, chest = np.array([-0.1 * h, 0, 0]), 0.29 * h * forward
+        return [Stroke(np.stack([back + 0.1 * chest, back + 0.85 * chest]), 0.072 * h, look.bag)]
     if look.carries == "handbag":
-        strokes.append(Stroke(bag_points(0.2, 0.12) + _v(0, -0.19 * h, -0.06 * h), 0.07, look.bag))
-    return [s.moved(*lift_all) for s in strokes]
+        return [Stroke(bag_points(0.2, 0.12) + _v(0, -0.19 * h, -0.06 * h), 0.07, look.bag)]
+    return []
 
 
 def bag_points(width: float, height: float) -> np.ndarray:
