@@ -1,6 +1,7 @@
 """Fit the cues that need no training on normal footage and save it as an artifact.
 
 ``python -m tao_anomaly.fit source=<folder, video or bag> output=<artifact folder>``
+``python -m tao_anomaly.fit store=<what training/extract.py made> output=<artifact folder>``
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from tqdm import tqdm
 
 from tao_anomaly.command_line import run
 from tao_anomaly.config import CalibrationConfig, PipelineConfig, portable_settings, setting
+from tao_anomaly.datasets.dataset import TRAIN
+from tao_anomaly.extraction import perception_settings
+from tao_anomaly.media.clip_file import StoreError
+from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.media.source import FrameSource, SourceError, open_clips
 from tao_anomaly.model.artifact import ArtifactError, check_target, save_artifact
 from tao_anomaly.pipeline import Perception
@@ -34,6 +39,7 @@ class FitConfig:
     source: str = setting(
         "", "normal footage: a video, an image folder, a bag, or a folder of such clips"
     )
+    store: str = setting("", "in place of a source: feature store, its clips of the train split")
     output: str = setting("", "folder of the artifact")
     limit: int = setting(0, "most images read of each clip; 0: all", minimum=0)
     rate: float | None = setting(None, "frames a second of image folders")
@@ -61,13 +67,24 @@ def extract(clips: list[FrameSource], perception: Perception, *, limit: int = 0)
     return found
 
 
-def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
+def read_store(config: FitConfig) -> tuple[Clips, FeatureStore]:
+    """Return a store and its clips of the train split; raises StoreError where none fits."""
+    store = FeatureStore(config.store)
+    names = store.clips(split=TRAIN)
+    if not names:
+        raise StoreError(f"{store.folder}: holds no clip of the split {TRAIN!r}; extract some")
+    precision = store.infos[names[0]].precision
+    store.require_settings(perception_settings(config.pipeline), precision)
+    return {name: store.read(name) for name in names}, store
+
+
+def fit(clips: Clips, made_by: Perception | FeatureStore, config: FitConfig) -> str:
     """Fit on extracted clips, save the artifact, print what was found, return the model_id."""
     clips = cut_long_clips(clips)
     split = split_clips(list(clips), config.calibration)
     model = Cues.fit(
         [clips[name] for name in split.train],
-        layout=perception.layout,
+        layout=made_by.layout,
         seed=config.calibration.seed,
         camera_motion=config.pipeline.tracker.camera_motion,
     )
@@ -76,7 +93,7 @@ def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
         weights=model.weights,
         calibration_clips={name: clips[name] for name in split.calibration},
         check_clips={name: clips[name] for name in split.check},
-        feature_id=perception.feature_id,
+        feature_id=made_by.feature_id,
         windows=config.pipeline.windows,
         scorer=config.pipeline.scorer,
         config=config.calibration,
@@ -84,8 +101,8 @@ def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
     model_id = save_artifact(
         Path(config.output).expanduser(),
         kind=KIND,
-        feature_id=perception.feature_id,
-        layout=perception.layout,
+        feature_id=made_by.feature_id,
+        layout=made_by.layout,
         config={**model.config(), "fitted_with": portable_settings(config.pipeline)},
         tensors=model.tensors(),
         calibration=calibration,
@@ -97,9 +114,15 @@ def fit(clips: Clips, perception: Perception, config: FitConfig) -> str:
 
 def body(config: FitConfig) -> None:
     """Run the command."""
-    if not config.source or not config.output:
-        raise SourceError("give source=<normal footage> and output=<folder of the artifact>")
+    if bool(config.source) == bool(config.store) or not config.output:
+        raise SourceError(
+            "give source=<normal footage> or store=<its features>, and output=<folder of the"
+            " artifact>"
+        )
     check_target(Path(config.output).expanduser())
+    if config.store:
+        fit(*read_store(config), config)
+        return
     perception = Perception.from_config(config.pipeline)
     clips = open_clips(config.source, rate=config.rate, topic=config.topic)
     fit(extract(clips, perception, limit=config.limit), perception, config)

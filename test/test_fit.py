@@ -43,7 +43,12 @@ def test_one_command_fits_a_model_on_real_footage(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "give source=<normal footage> and output=<folder of the artifact>"),
+        ([], "give source=<normal footage> or store=<its features>, and output=<folder of"),
+        (
+            ["source=a", "store=b", "output=c"],
+            "give source=<normal footage> or store=<its features>",
+        ),
+        (["store=nowhere", "output=model"], "nowhere: holds no clip of the split 'train'"),
         (["source=gone", "output=model"], "gone: not found"),
         (["source={here}", "output={here}"], "holds something else; name a new folder"),
         (["source={here}", "output=model"], "holds no image, video or bag"),

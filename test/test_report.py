@@ -18,6 +18,7 @@ import pytest
 from tao_anomaly import report
 from tao_anomaly.config import ScorerConfig
 from tao_anomaly.media.score_table import LATENCY_FILE, ScoreTableWriter, table_of
+from tao_anomaly.metrics.regions import RegionTracks
 from tao_anomaly.report import ReportConfig, load_content, write_report
 from tao_anomaly.structures import NANOSECONDS, AnomalyScores, AnomalyState, TrackFeatures
 from tao_anomaly.visualization.findings import find_events, highest_tracks
@@ -83,9 +84,23 @@ def test_an_event_is_what_the_node_would_have_sent(images: Images) -> None:
     assert (event.track, event.class_name, event.score) == ("0-0", "person", 5.0)
     assert event.frames.tolist() == [3, 4, 5, 6, 7, 8]
     assert event.contributions.tolist() == [3.75, 1.25]
-    assert event.recording.is_anomalous(3, 8) is False
+    assert event.is_labelled is False
     assert event.recording.is_anomalous(2, 8) is True
     assert find_events(recording(images(EVENT)), ScorerConfig(event_start=0.6)) == []
+
+
+def test_an_event_agrees_with_labels_where_its_boxes_do(images: Images) -> None:
+    tracks, frames = np.array([1, 2]), np.array([4, 5])
+    boxes = np.array([[13, 10, 32, 49], [90, 10, 110, 49]])  # of its object, and far from it
+    truth = RegionTracks(tracks, frames, boxes)
+    known = {"regions": truth, "kinds": {1: "left_object", 2: "cart"}, "anomalous": ((4, 5),)}
+    (event,) = find_events(recording(images(EVENT), **known), ScorerConfig())
+    assert (event.labels, event.is_labelled) == ((1,), True)
+    elsewhere = RegionTracks(tracks[1:], frames[1:], boxes[1:])
+    (event,) = find_events(
+        recording(images(EVENT), **known | {"regions": elsewhere}), ScorerConfig()
+    )
+    assert (event.labels, event.is_labelled) == ((), False)
 
 
 def test_an_event_that_never_ended_lasts_to_the_end(images: Images) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 
 from tao_anomaly.config import CalibrationConfig, ScorerConfig, WindowConfig
 from tao_anomaly.evaluation.features import ClipFeatures, FrameBoxes
-from tao_anomaly.evaluation.scored_clip import ScoredClip, clip_of_boxes, metric_boxes
+from tao_anomaly.evaluation.scored_clip import ScoredClip, clip_of_boxes
 from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.media.feature_store import FeatureStore
-from tao_anomaly.metrics.regions import RegionTracks, ScoredBoxes, join_videos
+from tao_anomaly.metrics.regions import RegionTracks, ScoredBoxes, join_videos, metric_boxes
 from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.fitting import calibrate, windows_of
 from tao_anomaly.scoring.scorer import Scorer

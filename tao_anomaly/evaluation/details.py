@@ -76,6 +76,7 @@ def _clip(clip: Clip) -> Json:
         "rate": clip.rate,
         "frames": clip.frame_count,
         "anomalous": None if marks is None else runs(marks),
+        "kinds": {} if clip.labels is None else dict(clip.labels.kinds),
     }
 
 

@@ -11,16 +11,18 @@ import numpy as np
 
 from tao_anomaly.config import WindowConfig
 from tao_anomaly.datasets.dataset import Clip
+from tao_anomaly.detection.boxes import iou
 from tao_anomaly.evaluation.features import EvaluationStore
 from tao_anomaly.scoring.cues import unit_length
 from tao_anomaly.scoring.fitting import windows_of
 from tao_anomaly.scoring.window_model import WindowModel
-from tao_anomaly.structures import FloatArray, TrackWindows
+from tao_anomaly.structures import FloatArray, Tracks, TrackWindows
 from tao_anomaly.visualization.findings import Finding
 
 Json = dict[str, Any]
 _NEIGHBOURS = 4  # shown of an event, each of another track
 _CUES = ("appearance", "motion")
+_SAME = 0.5  # IoU of two boxes of one object in one image
 
 
 @runtime_checkable
@@ -83,15 +85,22 @@ def _moments(
     features = store.read(clip)
     peaks = {id(event): int(event.recording.table.frames[event.peak]) for event in events}
     latest: dict[str, tuple[TrackWindows, int]] = {}
-    wanted = {event.track for event in events}
     for frame, cut in zip(features.frames, windows_of(features.images, config), strict=True):
         for row, track in enumerate(cut.index):
-            track_id = cut.tracks.ids[track]
-            if track_id in wanted:
-                latest[track_id] = cut, row
+            latest[cut.tracks.ids[track]] = cut, row
         for event in events:
-            if peaks[id(event)] == frame and event.track in latest:
-                yield _Moment(event, *latest[event.track])
+            track_id = _track_of(event, cut.tracks) if peaks[id(event)] == frame else None
+            if track_id in latest:
+                yield _Moment(event, *latest[track_id])
+
+
+def _track_of(event: Finding, tracks: Tracks) -> str | None:
+    """Return the stored track that is where the event has its peak.
+
+    Not the one of its id, which begins otherwise where the event was recorded from live images.
+    """
+    overlap = iou(event.recording.table.boxes[[event.peak]], tracks.boxes)[0]
+    return tracks.ids[overlap.argmax()] if overlap.max(initial=0) > _SAME else None
 
 
 def _steps(moment: _Moment, model: WindowModel | None) -> Json | None:

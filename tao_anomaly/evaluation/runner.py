@@ -65,8 +65,8 @@ _FEWEST_TRAIN_CLIPS = 3  # what a split needs, also with a limit
 
 def evaluate(config: EvaluateConfig, *, published: Path, command: str) -> Evaluation:
     """Evaluate what `config` names; raises ValueError or OSError with the remedy."""
-    subject, name = config.subject, config.result_name
-    artifact = load_artifact(subject) if config.model else None
+    name = config.result_name
+    artifact = load_artifact(Path(config.model).expanduser()) if config.model else None
     folder = _store_folder(config, artifact)
     cache = folder / "labels" / config.dataset if folder else None
     dataset = load_dataset(config.dataset, config.dataset_root, cache=cache)
@@ -84,7 +84,10 @@ def evaluate(config: EvaluateConfig, *, published: Path, command: str) -> Evalua
     if folder is not None:
         store, facts = _prepare(config, folder, dataset, test, artifact)
         card |= facts
-    own, facts = _own_model(config, artifact) if artifact else _given(config, test)
+    if artifact is None or config.anomalies:
+        own, facts = _given(config, test, artifact)
+    else:
+        own, facts = _own_model(config, artifact)
     card |= facts
     contributors = [own]
     if store is not None and config.baselines:
@@ -167,15 +170,25 @@ def _store_folder(config: EvaluateConfig, artifact: Artifact | None) -> Path | N
     return None if artifact is None else Path("outputs") / f"features-{artifact.feature_id}"
 
 
-def _given(config: EvaluateConfig, test: Sequence[Clip]) -> tuple[Contributor, Card]:
-    """Return the row of predictions made elsewhere."""
+def _given(
+    config: EvaluateConfig, test: Sequence[Clip], artifact: Artifact | None
+) -> tuple[Contributor, Card]:
+    """Return the row of predictions made elsewhere; artifact: the model that is to have made them.
+
+    Raises ValueError where another one did.
+    """
     if config.anomalies:
         recordings = read_recordings(config.subject, test, topic=config.topic)
         missing = sum(recording.missing for recording in recordings.values())
         models = sorted({i for recording in recordings.values() for i in recording.model_ids})
+        if artifact is not None and models != [artifact.model_id]:
+            raise ValueError(
+                f"{config.subject}: recorded by model_id {', '.join(models)}, but {config.model} is"
+                f" {artifact.model_id}; give the model that recorded it, or none"
+            )
         clips = {name: recording.clip for name, recording in recordings.items()}
         row = GivenRows(clips, name="recorded anomalies", note="as the messages say")
-        return row, {
+        return row, (model_card(artifact, config.pipeline) if artifact else {}) | {
             "Recorded by": f"model_id {', '.join(models)}",
             "Frames without a message": str(missing),
         }

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from tao_anomaly.metrics.regions import ScoredBoxes
+from tao_anomaly.metrics.regions import ScoredBoxes, metric_boxes
 from tao_anomaly.metrics.text_formats import read_scored_boxes
 from tao_anomaly.structures import AnomalyScores, AnomalyState, BoolArray, FloatArray, IntArray
 
@@ -31,17 +31,6 @@ class ScoredClip:
         highest = np.full(frame_count, -np.inf)
         np.maximum.at(highest, self.detections.frames, self.detections.scores)
         return highest
-
-
-def metric_boxes(boxes: FloatArray) -> np.ndarray:
-    """Return boxes ``(N, 4)`` of the package (outer edges) as inclusive pixels of the metrics.
-
-    A box over the pixels 3 and 4 is 3 to 5 by its edges and 3 to 4 in inclusive pixels. One
-    narrower than a pixel keeps that pixel.
-    """
-    inclusive = boxes.astype(np.float64)
-    inclusive[:, 2:] = np.maximum(inclusive[:, 2:] - 1, inclusive[:, :2])
-    return inclusive
 
 
 def clip_of_boxes(

@@ -17,7 +17,10 @@ from tao_anomaly.weights import SHARED_VARIABLE
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Settings of the command. One of model, detections and anomalies says what is evaluated."""
+    """Settings of the command. One of model, detections and anomalies says what is evaluated.
+
+    A model beside anomalies is the one that recorded them: it explains their events.
+    """
 
     dataset: str = setting("", f"a dataset: {', '.join(DATASETS)}", choices=("", *DATASETS))
     root: str = setting(
@@ -59,7 +62,7 @@ class EvaluateConfig:
     @property
     def subject(self) -> Path:
         """What is evaluated; raises ValueError where that is not exactly one thing."""
-        given = [text for text in (self.model, self.detections, self.anomalies) if text]
+        given = [text for text in (self.anomalies or self.model, self.detections) if text]
         if not self.dataset or len(given) != 1:
             raise ValueError(
                 "give dataset=<name> and one of model=<artifact>, detections=<folder> and"

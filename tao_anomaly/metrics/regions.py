@@ -163,6 +163,17 @@ def number_over_videos(ids: Sequence[NDArray[np.generic]]) -> tuple[IntArray, in
     return np.concatenate(numbers), total
 
 
+def metric_boxes(boxes: NDArray[np.floating]) -> FloatArray:
+    """Return boxes ``(N, 4)`` of the package (outer edges) as inclusive pixels of the metrics.
+
+    A box over the pixels 3 and 4 is 3 to 5 by its edges and 3 to 4 in inclusive pixels. One
+    narrower than a pixel keeps that pixel.
+    """
+    inclusive = boxes.astype(np.float64)
+    inclusive[:, 2:] = np.maximum(inclusive[:, 2:] - 1, inclusive[:, :2])
+    return inclusive
+
+
 def inclusive_iou(boxes: FloatArray, others: FloatArray) -> FloatArray:
     """Return the IoU of boxes ``(K, 4)`` with others ``(K, 4)``, both in inclusive pixels.
 

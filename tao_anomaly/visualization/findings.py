@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tao_anomaly.config import ScorerConfig
+from tao_anomaly.metrics.by_kind import IOU_THRESHOLD
+from tao_anomaly.metrics.regions import ScoredBoxes, join_videos, metric_boxes
 from tao_anomaly.scoring.events import EventDetector
 from tao_anomaly.structures import NANOSECONDS, AnomalyState, EventPhase, FloatArray, IntArray
 from tao_anomaly.visualization.recording import Recording
@@ -52,6 +54,25 @@ class Finding:
     def contributions(self) -> FloatArray:
         """What each term adds to the highest score, ``(K,)``."""
         return self.recording.table.contributions[self.peak]
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Tracks of the labels whose regions its boxes meet."""
+        truth, table = self.recording.regions, self.recording.table
+        if truth is None or not len(truth):
+            return ()
+        own = ScoredBoxes(
+            self.frames, metric_boxes(table.boxes[self.rows]), np.zeros(len(self.rows))
+        )
+        met = np.unique(join_videos([truth], [own], IOU_THRESHOLD).pair_regions)
+        return tuple(np.unique(truth.track_ids[met]).tolist())
+
+    @property
+    def is_labelled(self) -> bool | None:
+        """Whether the labels agree: in its boxes, or, where they have none, in its frames."""
+        if self.recording.regions is not None:
+            return bool(self.labels)
+        return self.recording.is_anomalous(int(self.frames[0]), int(self.frames[-1]))
 
 
 def find_events(recording: Recording, config: ScorerConfig) -> list[Finding]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from tao_anomaly.media.anomaly_bag import read_anomalies
 from tao_anomaly.media.score_table import LATENCY_FILE, ScoreTable, read_scores, table_of
 from tao_anomaly.media.source import BAG_SUFFIXES, FrameSource, SourceError, open_source
+from tao_anomaly.metrics.regions import RegionTracks
+from tao_anomaly.metrics.text_formats import read_region_tracks
 from tao_anomaly.structures import NANOSECONDS, Frame
 
 Json = dict[str, Any]
@@ -25,7 +27,8 @@ class Recording:
     """The scores of one clip, video or bag.
 
     rate: frames a second. frame_count: frames F, scored or not. anomalous: first and last frame of
-    each anomalous stretch, None without labels. source: what the images are read from, if it is
+    each anomalous stretch, None without labels. regions: of the labels, None where they have none,
+    with the kinds of their tracks where known. source: what the images are read from, if it is
     still there. by_stamp: whether its images are found by stamp, as in a bag, or by number.
     """
 
@@ -34,6 +37,8 @@ class Recording:
     rate: float
     frame_count: int
     anomalous: tuple[tuple[int, int], ...] | None = None
+    regions: RegionTracks | None = None
+    kinds: Mapping[int, str] = field(default_factory=dict)
     source: str = ""
     topic: str | None = None
     by_stamp: bool = False
@@ -101,6 +106,7 @@ def recordings_of_results(folder: Path) -> tuple[list[Recording], Json]:
     recordings = []
     for name, clip in details["clips"].items():
         path = folder / "scores" / f"{name}.parquet"
+        truth = folder / "ground_truth" / f"{name}.txt"
         marks = clip["anomalous"]
         recordings.append(
             Recording(
@@ -109,6 +115,8 @@ def recordings_of_results(folder: Path) -> tuple[list[Recording], Json]:
                 rate=clip["rate"],
                 frame_count=clip["frames"],
                 anomalous=None if marks is None else tuple((a, b) for a, b in marks),
+                regions=read_region_tracks(truth) if truth.is_file() else None,
+                kinds={int(track): kind for track, kind in clip.get("kinds", {}).items()},
                 source=clip["source"],
                 topic=clip["topic"],
             )

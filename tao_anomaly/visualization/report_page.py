@@ -151,7 +151,8 @@ def _finding(finding: Finding, picture: Pictures) -> Json:
         "threshold": _number(float(table.thresholds[finding.peak])),
         "cue": str(table.cues[finding.peak]),
         "contributions": _numbers(finding.contributions),
-        "labelled": recording.is_anomalous(first, last),
+        "labelled": finding.is_labelled,
+        "kinds": sorted({recording.kinds[i] for i in finding.labels if i in recording.kinds}),
         "thumbnail": picture.thumbnail,
         "video": picture.video,
     }

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from tao_anomaly.evaluation.scored_clip import (
-    clip_of_scores,
-    metric_boxes,
-    smoothed_offline,
-)
+from tao_anomaly.evaluation.scored_clip import clip_of_scores, smoothed_offline
+from tao_anomaly.metrics.regions import metric_boxes
 from tao_anomaly.structures import AnomalyScores, AnomalyState, Tracks
 
 

@@ -70,7 +70,8 @@ function picture(found) {
 }
 function tag(found) {
   if (found.labelled === null) return null;
-  return make("span", { className: `tag ${found.labelled}` }, found.labelled ? "labels agree" : "false alarm");
+  const kinds = found.kinds.map(words).join(", ");
+  return make("span", { className: `tag ${found.labelled}` }, found.labelled ? kinds || "labels agree" : "false alarm");
 }
 function eventCard(event) {
   const card = make("button", { className: "card", type: "button" }, picture(event), make("div", { className: "text" },
