@@ -26,6 +26,7 @@ SHARED = REPOSITORY.parent / "shared"
 # This checkout is evaluated, whatever is installed.
 sys.path.insert(0, str(REPOSITORY))
 
+from tao_anomaly.atomic_file import write_atomically  # noqa: E402
 from tao_anomaly.command_line import run  # noqa: E402
 from tao_anomaly.datasets.dataset import TEST, Clip  # noqa: E402
 from tao_anomaly.datasets.registry import load_dataset  # noqa: E402
@@ -172,10 +173,7 @@ def body(config: EvaluateConfig) -> None:
     text = "\n".join([f"# Ablation on {dataset.name}", "", *lines, "", table(metrics), ""])
     print(text)
     path = Path(config.output).expanduser() / f"ablation_{config.result_name}.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
+    write_atomically(path, text)
 
 
 if __name__ == "__main__":

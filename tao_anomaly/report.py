@@ -8,12 +8,12 @@ The results folder is that of an evaluation (results/<name>) or of ``tao_anomaly
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.command_line import run
 from tao_anomaly.config import ScorerConfig, setting
 from tao_anomaly.media.source import SourceError
@@ -78,15 +78,12 @@ def write_report(config: ReportConfig) -> Path:
     events = all_events(content.recordings, config.scorer)
     page = render_report(content, events=events, videos=config.videos)
     path = Path(config.output).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
     if config.figures:
         from tao_anomaly.visualization.paper_figures import write_figures
 
         folder = Path(config.figures).expanduser()
         write_figures(folder, content.recordings, events, content.details.get("curves", {}))
-    unfinished.write_text(page, encoding="utf-8", newline="\n")
-    os.replace(unfinished, path)
+    write_atomically(path, page)
     return path
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.datasets.masks import Masks
 from tao_anomaly.metrics.regions import MalformedRowsError, RegionTracks, inclusive_iou
 from tao_anomaly.metrics.text_formats import read_region_tracks
@@ -74,7 +74,7 @@ def write_region_tracks(path: Path, regions: RegionTracks) -> None:
         f"{track},{frame}," + ",".join(f"{value:.17g}" for value in box) + "\n"
         for track, frame, box in rows
     )
-    _write(path, "".join(lines))
+    write_atomically(path, "".join(lines))
 
 
 def region_tracks(rows: Iterable[tuple[float, ...]]) -> RegionTracks:
@@ -142,7 +142,7 @@ def derived_region_tracks(masks: Masks, cache: Path | None = None) -> RegionTrac
         return read_region_tracks(cache)
     regions = derive_region_tracks(masks)
     write_region_tracks(cache, regions)
-    _write(source, json.dumps(state, indent=1) + "\n")
+    write_atomically(source, json.dumps(state, indent=1) + "\n")
     return regions
 
 
@@ -163,10 +163,3 @@ def _read_json(path: Path) -> object:
         return json.loads(path.read_text("utf-8"))
     except ValueError:
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(unfinished, path)

@@ -6,8 +6,8 @@ Both come from one pass over the images. Features lie in a feature store, the bo
 
 from __future__ import annotations
 
+import io
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.config import PipelineConfig
 from tao_anomaly.datasets.dataset import TEST, Clip
 from tao_anomaly.detection.detector import Detector, FeaturePyramid
@@ -183,7 +184,6 @@ class EvaluationStore:
 
 
 def _save(path: Path, found: FrameBoxes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez(unfinished, frames=found.frames, boxes=found.boxes)
-    os.replace(unfinished, path)
+    content = io.BytesIO()
+    np.savez(content, frames=found.frames, boxes=found.boxes)
+    write_atomically(path, content.getvalue())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.datasets.dataset import Clip
 from tao_anomaly.datasets.ground_truth import write_region_tracks
 from tao_anomaly.evaluation.details import to_json
@@ -16,11 +16,8 @@ from tao_anomaly.metrics.text_formats import write_detections
 
 def write_report(folder: Path, report: Report) -> None:
     """Write ``<name>.json`` and ``<name>.md``, each complete or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".json", report.to_json()), (".md", report.to_markdown())):
-        unfinished = folder / f".{report.name}{suffix}.unfinished"
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(unfinished, folder / f"{report.name}{suffix}")
+        write_atomically(folder / f"{report.name}{suffix}", text)
 
 
 def write_clips(folder: Path, evaluation: Evaluation) -> None:

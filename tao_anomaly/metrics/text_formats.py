@@ -11,7 +11,6 @@ for Abnormal Event Detection in Video", TPAMI 2021 (its released tracks).
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.metrics.regions import (
     LARGEST_NUMBER,
     FloatArray,
@@ -120,10 +120,7 @@ def write_detections(directory: Path, videos: Mapping[str, ScoredBoxes]) -> None
             raise ValueError(f"a video name must be a plain file name, got {name!r}")
         rows = zip(video.frames.tolist(), video.boxes.tolist(), video.scores.tolist(), strict=True)
         lines = (",".join(map(repr, (frame, *box, score))) + "\n" for frame, box, score in rows)
-        directory.mkdir(parents=True, exist_ok=True)
-        unfinished = directory / f".{name}.txt.unfinished"
-        unfinished.write_text("".join(lines), encoding="ascii", newline="\n")
-        os.replace(unfinished, directory / f"{name}.txt")
+        write_atomically(directory / f"{name}.txt", "".join(lines))
 
 
 def _text_files(directory: Path, what: str, columns: tuple[str, ...]) -> dict[str, Path]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.structures import FeatureLayout
 
@@ -121,9 +121,9 @@ def save_artifact(
 def add_export(folder: Path, name: str, content: bytes) -> None:
     """Put a file of another engine into an artifact and record its SHA-256; keeps the model_id."""
     document = _read_config(folder)
-    _write(folder / name, content)
+    write_atomically(folder / name, content)
     document["exports"] = {**document["exports"], name: _digest(folder / name)}
-    _write(folder / CONFIG, _dump(document).encode())
+    write_atomically(folder / CONFIG, _dump(document))
 
 
 def load_artifact(folder: Path | str) -> Artifact:
@@ -212,12 +212,6 @@ def _dump(document: Mapping[str, Any]) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _replace_folder(made: Path, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.normal_scores import NormalScores, ThresholdError
 from tao_anomaly.scoring.thresholds import make_rule, online_threshold
@@ -83,13 +83,8 @@ def refit(calibration: Calibration, normal: NormalScores) -> Calibration:
 def save_threshold(path: Path, *, model_id: str, threshold: Mapping[str, Any]) -> None:
     """Write the threshold of a model to a file of its own, all of it or nothing."""
     document = {"format": FORMAT_VERSION, "model_id": model_id, "threshold": dict(threshold)}
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    write_atomically(path, text)
 
 
 def load_threshold(path: Path, *, model_id: str, calibration: Calibration) -> Calibration:
