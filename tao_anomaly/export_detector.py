@@ -13,9 +13,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.command_line import run
 from tao_anomaly.config import DetectorConfig, setting
-from tao_anomaly.detection.export import SUFFIX, export_checkpoint, write_atomically
+from tao_anomaly.detection.export import SUFFIX, export_checkpoint
 from tao_anomaly.weights import WeightsError, find_weights
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.exported import (
     EXPORT_VERSION,
@@ -69,17 +69,6 @@ def load_export(weights: Path, *, cache: Path | None = None) -> ExportedDetector
         except OSError as error:
             log.warning("the export of %s is not kept (%s)", weights, error)
     return exported
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _cached_file(folder: Path, digest: str, content: bytes) -> Path:
