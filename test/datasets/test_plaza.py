@@ -22,7 +22,7 @@ from tao_anomaly.datasets.plaza.scene import Scene
 from tao_anomaly.datasets.registry import load_dataset
 from tao_anomaly.metrics.text_formats import read_region_tracks
 
-SMALL = {"seconds": 6.0, "rate": 4.0, "width": 160, "height": 90, "density": 10.0}
+SMALL = {"seconds": 6.0, "rate": 2.0, "width": 160, "height": 90, "density": 10.0}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_boxes_are_tight_round_the_pixels_of_their_objects(plaza: Path) -> None:
     seen = 0
     for name in ("train_001", "test_001"):
         regions = read_region_tracks(objects_file(plaza, name))
-        for frame in range(0, 24, 5):
+        for frame in range(0, 12, 2):
             ids = read_mask_image(mask_file(plaza, name, frame))
             here = regions.frames == frame
             assert set(np.unique(ids)) - {0} == set(regions.track_ids[here])
@@ -96,8 +96,8 @@ def test_clips_with_anomalies_may_have_another_length() -> None:
 
 def test_size_samples_the_same_scene(every_kind: Scene) -> None:
     """Boxes of an image twice the size are twice as large, give or take a pixel of either."""
-    small = Renderer(every_kind, width=320, height=180).render(30.0).boxes()
-    large = Renderer(every_kind, width=640, height=360).render(30.0).boxes()
+    small = Renderer(every_kind, width=160, height=90).render(30.0).boxes()
+    large = Renderer(every_kind, width=320, height=180).render(30.0).boxes()
     common = small.keys() & large.keys()
     assert len(common) >= 4
     for track in common:
@@ -124,8 +124,8 @@ def test_reads_as_other_datasets_do(plaza: Path) -> None:
     assert dataset.splits == ("train", "test")
     kinds: list[str] = []
     for clip in dataset.clips:
-        assert (clip.frame_count, clip.rate) == (24, 4.0)
-        assert [frame.size for frame in clip.frames()] == [(90, 160)] * 24
+        assert (clip.frame_count, clip.rate) == (12, 2.0)
+        assert [frame.size for frame in clip.frames()] == [(90, 160)] * 12
         assert clip.regions is not None
         assert clip.frame_labels is not None
         masks = clip.masks()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -42,8 +43,9 @@ class Scenery:
     sprites: tuple[Sprite, ...]
 
     @staticmethod
+    @lru_cache(maxsize=2)  # clips of one place follow each other
     def build(camera: GroundCamera, *, seed: int) -> Scenery:
-        """Paint the square; seed: of its textures and leaves."""
+        """Paint the square; seed: of its textures and leaves. Nobody may change the result."""
         random = np.random.default_rng([seed, 1])
         image = _planes(camera, random)
         things = sorted(_things(random), key=lambda thing: -thing[0])
@@ -52,6 +54,7 @@ class Scenery:
         sprites = tuple(sprite for sprite in drawn if sprite is not None)
         for sprite in sprites:
             paste(image, sprite)
+        image.setflags(write=False)
         return Scenery(image, sprites)
 
 

@@ -43,57 +43,78 @@ class Sprite:
     ahead: float
 
 
-def project_strokes(camera: GroundCamera, strokes: list[Stroke]) -> list[tuple[Stroke, np.ndarray]]:
-    """Return each stroke with its points as ``(K, 3)``: x, y and pixels a metre."""
-    if not strokes:
-        return []
-    flat = camera.project(np.concatenate([stroke.points for stroke in strokes]))
-    ends = np.cumsum([len(stroke.points) for stroke in strokes]).tolist()
-    starts = [0, *ends[:-1]]
-    # Not np.split, which takes longer than the projection.
-    return [(s, flat[a:b]) for s, a, b in zip(strokes, starts, ends, strict=True)]
+@dataclass(frozen=True)
+class Projected:
+    """Strokes as a camera sees them.
+
+    points ``(P, 3)``: x, y and pixels a metre of the points of all strokes, one after the other.
+    rows: first and past the last of each stroke's. scales: mean pixels a metre of each stroke.
+    """
+
+    strokes: list[Stroke]
+    points: np.ndarray
+    rows: list[tuple[int, int]]
+    scales: list[float]
+
+    @property
+    def radii(self) -> np.ndarray:
+        """The radius ``(P, 1)`` of each point's stroke."""
+        counts = [end - start for start, end in self.rows]
+        return np.repeat([stroke.radius for stroke in self.strokes], counts)[:, None]
 
 
-def draw(
-    flat: list[tuple[Stroke, np.ndarray]], camera: GroundCamera, ahead: float
-) -> Sprite | None:
+def project_strokes(
+    camera: GroundCamera, strokes: list[Stroke], points: np.ndarray | None = None
+) -> Projected:
+    """Return strokes, at least one, in the image; points ``(P, 3)``: m, in place of their own."""
+    ends = np.cumsum([len(stroke.points) for stroke in strokes])
+    starts = np.concatenate([[0], ends[:-1]])
+    flat = camera.project(_points(strokes) if points is None else points)
+    scales = np.add.reduceat(flat[:, 2], starts) / (ends - starts)
+    rows = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    return Projected(strokes, flat, rows, scales.tolist())
+
+
+def draw(flat: Projected, camera: GroundCamera, ahead: float) -> Sprite | None:
     """Draw an object's strokes, the farthest first; None where it is not in view."""
-    points = np.concatenate([pixels for _, pixels in flat])
-    reach = max(s.radius * float(p[:, 2].max()) for s, p in flat) + 2
+    places, radii = flat.points[:, :2], flat.radii
+    reach = float((radii * flat.points[:, 2:]).max()) + 2
     limits = np.array([camera.width, camera.height])
-    low = np.clip(np.floor(points[:, :2].min(axis=0) - reach), 0, limits).astype(int)
-    high = np.clip(np.ceil(points[:, :2].max(axis=0) + reach), 0, limits).astype(int)
+    low = np.clip(np.floor(places.min(axis=0) - reach), 0, limits).astype(int)
+    high = np.clip(np.ceil(places.max(axis=0) + reach), 0, limits).astype(int)
     if (high <= low).any():
         return None
     width, height = high - low
     patch = np.zeros((height * _FINE, width * _FINE, 4), np.uint8)
+    corners = _corners(places, low, _FINE)
+    sides = _corners(places + np.array([0.35, -0.3]) * radii * flat.points[:, 2:], low, _FINE)
     # The nearer is larger: pixels a metre order the strokes by depth.
-    for stroke, pixels in sorted(flat, key=lambda part: float(part[1][:, 2].mean())):
-        _draw_stroke(patch, stroke, pixels, low, _FINE, (*stroke.colour, 255))
+    for index in sorted(range(len(flat.strokes)), key=flat.scales.__getitem__):
+        stroke, scale, part = flat.strokes[index], flat.scales[index], slice(*flat.rows[index])
+        _draw_stroke(patch, corners[part], stroke.radius * scale * _FINE, (*stroke.colour, 255))
         if stroke.radius:
             lit = tuple(min(255, int(c * 1.18 + 8)) for c in stroke.colour)
-            side = pixels.copy()
-            side[:, :2] += np.array([0.35, -0.3]) * stroke.radius * pixels[:, 2:]
-            half = Stroke(stroke.points, stroke.radius * 0.5, stroke.colour)
-            _draw_stroke(patch, half, side, low, _FINE, (*lit, 255))
+            _draw_stroke(patch, sides[part], stroke.radius * 0.5 * scale * _FINE, (*lit, 255))
     small = cv2.resize(patch, (int(width), int(height)), interpolation=cv2.INTER_AREA)
     return Sprite(small, int(low[0]), int(low[1]), ahead)
 
 
-def _draw_stroke(
-    patch: np.ndarray,
-    stroke: Stroke,
-    pixels: np.ndarray,
-    origin: np.ndarray,
-    fine: int,
-    colour: object,
-) -> None:
-    places = ((pixels[:, :2] - origin + 0.5) * fine - 0.5) * (1 << _SHIFT)
-    corners = np.rint(places).astype(np.int32)
-    if not stroke.radius:
+def _points(strokes: list[Stroke]) -> np.ndarray:
+    return np.concatenate([stroke.points for stroke in strokes])
+
+
+def _corners(places: np.ndarray, origin: np.ndarray, fine: int) -> np.ndarray:
+    """Return points ``(P, 2)`` in pixels of the image as OpenCV's of a patch of `fine` ones."""
+    scaled = ((places - origin + 0.5) * fine - 0.5) * (1 << _SHIFT)
+    return np.asarray(np.rint(scaled).astype(np.int32))
+
+
+def _draw_stroke(patch: np.ndarray, corners: np.ndarray, radius: float, colour: object) -> None:
+    """Draw a line of a radius in pixels of the patch, or for 0 a filled face."""
+    if not radius:
         cv2.fillConvexPoly(patch, corners, colour, cv2.LINE_8, _SHIFT)  # type: ignore[call-overload]
         return
-    thickness = max(1, round(2 * stroke.radius * float(pixels[:, 2].mean()) * fine))
+    thickness = max(1, round(2 * radius))
     cv2.polylines(patch, [corners], False, colour, thickness, cv2.LINE_8, _SHIFT)  # type: ignore[call-overload]
 
 
@@ -110,15 +131,16 @@ def paste(image: np.ndarray, sprite: Sprite) -> np.ndarray:
 
 def cast_shadows(image: np.ndarray, camera: GroundCamera, strokes: list[Stroke]) -> None:
     """Darken the ground of `image` where `strokes` stand in the sun."""
-    flat = []
-    for stroke in strokes:
-        points = stroke.points.copy()
-        points[:, :2] += points[:, 2:] * _SUN
-        points[:, 2] = 0
-        flat.append(Stroke(points, stroke.radius, stroke.colour))
+    if not strokes:
+        return
+    points = _points(strokes)
+    points[:, :2] += points[:, 2:] * _SUN
+    points[:, 2] = 0
+    flat = project_strokes(camera, strokes, points)
     shadow = np.zeros(image.shape[:2], np.uint8)
-    for stroke, pixels in project_strokes(camera, flat):
-        _draw_stroke(shadow, stroke, pixels, np.zeros(2), 1, 255)
+    corners = _corners(flat.points[:, :2], np.zeros(2), 1)
+    for stroke, scale, (start, end) in zip(strokes, flat.scales, flat.rows, strict=True):
+        _draw_stroke(shadow, corners[start:end], stroke.radius * scale, 255)
     x, y, width, height = cv2.boundingRect(shadow)
     if not width:
         return

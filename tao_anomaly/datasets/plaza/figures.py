@@ -121,7 +121,7 @@ def _legs(look: Look, pose: Pose) -> list[tuple[np.ndarray, ...]]:
     """Return hip, knee, ankle and toe of each leg."""
     h = look.height
     thigh, shin = 0.245 * h, 0.25 * h
-    legs = []
+    legs: list[tuple[np.ndarray, ...]] = []
     for side, lift, bend in zip((1, -1), pose.thighs, pose.knees, strict=True):
         hip = np.array([0, side * 0.05 * h, 0])
         knee = hip + _v(
