@@ -1,5 +1,5 @@
 # make setup   .venv and the message packages
-# make demo    the ROS 2 graph on a video: make demo VIDEO=... NORMAL=... WEIGHTS=...
+# make demo    all of it on rendered scenes; FAST=1: no training; VIDEO=...: the graph on a video
 # make test    the whole test suite
 # Each does what is missing and no more; each can be run again at any time.
 
@@ -37,8 +37,8 @@ $(BUILT): $(STAMPS)/packages $(MESSAGES)
 	@touch $@
 
 demo: setup
-	@source underlay/env.sh && python -m tao_anomaly.nodes.demo --video "$(VIDEO)" \
-	    --normal "$(NORMAL)" --weights "$(WEIGHTS)"
+	@source underlay/env.sh && exec python -m tao_anomaly.nodes.demo $(if $(FAST),--fast) \
+	    --video "$(VIDEO)" --normal "$(NORMAL)" --weights "$(WEIGHTS)"
 
 test: setup
 	@echo "test: pytest $(PYTEST_ARGS)"

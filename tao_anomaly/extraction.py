@@ -153,7 +153,7 @@ def extract_clips(
     log.info("%d clips stored before, %d to extract", len(clips) - len(pending), len(pending))
     tasks = [ClipTask.of(name, clip) for name, clip in pending]
     total = sum(clip.frame_count for _, clip in pending)
-    with tqdm(total=total, unit="frame", mininterval=1.0, disable=not tasks) as bar:
+    with tqdm(total=total, unit="frame", mininterval=1.0, disable=None if tasks else True) as bar:
         results = _results(extractor, tasks, bar, engine, workers, ray_address)
         failed = [result for result in results if _note(result, bar).error]
     if failed:

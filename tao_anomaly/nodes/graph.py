@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 STAGES = ("detector_node", "track_buffer_node", "scorer_node")
 COMPOSED = ("pipeline_node",)
 GRACE = 10.0  # seconds a node has to end after it was asked to
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -167,11 +169,11 @@ def supervise(commands: Sequence[Sequence[str]], *, last_ends_all: bool) -> int:
 
     last_ends_all: whether it is success when the last one ends well.
     """
-    # Sessions of their own: Ctrl-C reaches only this process, which ends them in order.
-    children = [
-        subprocess.Popen(words, env=environment(), start_new_session=True) for words in commands
-    ]
+    children: list[subprocess.Popen[bytes]] = []
     try:
+        for words in commands:
+            # Sessions of their own: Ctrl-C reaches only this process, which ends them in order.
+            children.append(subprocess.Popen(words, env=environment(), start_new_session=True))
         while all(child.poll() is None for child in children):
             time.sleep(0.1)
         ended = next(i for i, child in enumerate(children) if child.poll() is not None)
@@ -184,7 +186,19 @@ def supervise(commands: Sequence[Sequence[str]], *, last_ends_all: bool) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        end(children)
+        with undisturbed():
+            end(children)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let a second Ctrl-C not keep this process from ending what it started."""
+    handlers = {how: signal.signal(how, signal.SIG_IGN) for how in ENDINGS}
+    try:
+        yield
+    finally:
+        for how, handler in handlers.items():
+            signal.signal(how, signal.SIG_DFL if handler is None else handler)
 
 
 def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -200,9 +214,13 @@ def end(children: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def heed_signals() -> None:
-    """Let Ctrl-C and termination both interrupt this process, also in the background."""
-    for how in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(how, signal.default_int_handler)
+    """Let Ctrl-C, termination and a closed terminal interrupt this process, also in the background.
+
+    Where SIGHUP is ignored, as by nohup, it stays so.
+    """
+    for how in ENDINGS:
+        if how != signal.SIGHUP or signal.getsignal(how) != signal.SIG_IGN:
+            signal.signal(how, signal.default_int_handler)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -149,13 +149,19 @@ def _cut(
     return image[y : y + h, x : x + w], corner
 
 
-def _animation(images: list[ImageArray], milliseconds: int) -> str:
+def encode_animation(images: list[ImageArray], milliseconds: int, quality: int) -> bytes:
+    """Return images as an animated WebP that shows each for so long; b"" without an encoder."""
     animation = cv2.Animation()
     animation.frames = images
     animation.durations = [milliseconds] * len(images)
-    quality = [cv2.IMWRITE_WEBP_QUALITY, _CLIP_QUALITY]
-    done, data = cv2.imencodeanimation(".webp", animation, quality)
-    return data_url("image/webp", data.tobytes()) if done else ""
+    options = [cv2.IMWRITE_WEBP_QUALITY, quality]
+    done, data = cv2.imencodeanimation(".webp", animation, options)
+    return data.tobytes() if done else b""
+
+
+def _animation(images: list[ImageArray], milliseconds: int) -> str:
+    data = encode_animation(images, milliseconds, _CLIP_QUALITY)
+    return data_url("image/webp", data) if data else ""
 
 
 def _scaled(image: ImageArray, scale: float) -> ImageArray:

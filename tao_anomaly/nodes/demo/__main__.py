@@ -1,0 +1,54 @@
+"""Show it all at work, on rendered scenes that need nothing from outside, or on a video.
+
+``make demo``, ``make demo FAST=1``, or
+``make demo VIDEO=<video, folder of images or bag> NORMAL=<normal footage> WEIGHTS=<YOLOv8 .pt>``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tao_anomaly.nodes import graph
+from tao_anomaly.nodes.demo.plaza_demo import PlazaDemo
+from tao_anomaly.nodes.demo.stages import StageError
+from tao_anomaly.nodes.demo.video_demo import run_video
+
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="a model that needs no training")
+    parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="folder to make")
+    parser.add_argument("--video", default="", help="what to score, in place of rendered scenes")
+    parser.add_argument("--normal", default="", help="normal footage; default: the video's start")
+    parser.add_argument("--weights", default="", help="YOLOv8 weights, a path or a model's name")
+    options = parser.parse_args()
+    if options.normal and not options.video:
+        parser.error("--normal (NORMAL=) is of a video: give --video (VIDEO=) too")
+    graph.heed_signals()
+    os.environ.update(graph.environment())
+    # The demo is its own world: it neither hears nor disturbs the robots of this network.
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    try:
+        if options.video:
+            return run_video(options.video, options.normal, options.weights, options.output)
+        weights = options.weights or PlazaDemo.weights
+        PlazaDemo(folder=options.output, fast=options.fast, weights=weights).run()
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; nothing runs any more, and what is done is used next time")
+        return INTERRUPTED
+    except (StageError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

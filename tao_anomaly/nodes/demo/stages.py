@@ -1,0 +1,168 @@
+"""Commands that are run one after the other; what an earlier run has made is used again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tao_anomaly.nodes.graph import undisturbed
+
+_RECORD = "made_with.json"
+_GRACE = 30.0  # seconds a command has to end what it started, after it was asked to
+_LAST_LINES = 20  # of a log that are shown when its command fails
+
+
+class StageError(RuntimeError):
+    """A command that failed; the message says which, and what it said last."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command and what it makes.
+
+    title: what it does, for people. result: what is there when it is done. kept: whether a later
+    run uses that again. resumes: whether the command goes on with an unfinished result. log: file
+    for what it prints; None: the terminal.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    result: Path
+    kept: bool = True
+    resumes: bool = False
+    log: Path | None = None
+
+
+class StageRunner:
+    """Runs stages in `folder`, but those that a run with the same `made_with` has finished.
+
+    total: stages to come, for the numbers printed. times: name, seconds and whether it was done
+    before, of each stage so far.
+    """
+
+    def __init__(self, folder: Path, made_with: Mapping[str, Any], *, total: int) -> None:
+        self.times: list[tuple[str, float, bool]] = []
+        self._total = total
+        self._file = folder / _RECORD
+        self._made_with = json.loads(json.dumps(made_with))
+        folder.mkdir(parents=True, exist_ok=True)
+        self._results = self._read()
+
+    def run(self, stage: Stage, execute: Callable[[Stage], None] | None = None) -> None:
+        """Run a stage, by `execute` where it needs more than its command; raises StageError."""
+        number = len(self.times) + 1
+        head = f"\n[{number}/{self._total}] {stage.title}"
+        known = stage.name in self._results
+        if known and stage.result.exists():
+            print(f"{head}\n  done before: {stage.result}", flush=True)
+            self.times.append((stage.name, 0.0, True))
+            return
+        print(f"{head}\n  $ {shown(stage.command)}", flush=True)
+        if not stage.resumes:
+            remove(stage.result)
+        began = time.monotonic()
+        (execute or run_stage)(stage)
+        if not stage.result.exists():
+            raise StageError(f"{shown(stage.command)}: ended well, but {stage.result} is not there")
+        self.times.append((stage.name, time.monotonic() - began, False))
+        if stage.kept:
+            self._results[stage.name] = str(stage.result)
+            self._write()
+
+    def note(self, name: str, seconds: float) -> None:
+        """Keep the time of something that is no command."""
+        self.times.append((name, seconds, False))
+
+    def table(self) -> str:
+        """Return the time of every stage and of all."""
+        lines = [
+            f"  {name:<12}" + ("done before" if before else f"{seconds:9.1f} s")
+            for name, seconds, before in self.times
+        ]
+        total = sum(seconds for _, seconds, _ in self.times)
+        return "\n".join(["Time taken:", *lines, f"  {'together':<12}{total:9.1f} s"])
+
+    def _read(self) -> dict[str, str]:
+        """Return finished stages and their results; of a run with other settings, none is left."""
+        try:
+            found = json.loads(self._file.read_text("utf-8"))
+            results: dict[str, str] = dict(found["results"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        if found.get("made_with") == self._made_with:
+            return results
+        print("demo: settings or code have changed since the last run; it begins anew")
+        self._file.unlink()
+        for result in results.values():
+            remove(Path(result))
+        return {}
+
+    def _write(self) -> None:
+        document = {"made_with": self._made_with, "results": self._results}
+        unfinished = self._file.with_name(f".{_RECORD}.unfinished")
+        unfinished.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        os.replace(unfinished, self._file)
+
+
+def shown(command: Sequence[str]) -> str:
+    """Return a command as one would type it."""
+    return shlex.join(["python" if word == sys.executable else word for word in command])
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def run_stage(stage: Stage) -> None:
+    """Run a stage's command in a session of its own.
+
+    However this ends, by Ctrl-C too, nothing that the command started in its session goes on.
+    Raises StageError where it fails.
+    """
+    child: subprocess.Popen[bytes] | None = None
+    with ExitStack() as stack:
+        log = stack.enter_context(stage.log.open("wb")) if stage.log else None
+        try:
+            child = subprocess.Popen(
+                stage.command, stdout=log, stderr=log and subprocess.STDOUT, start_new_session=True
+            )
+            status = child.wait()
+        finally:
+            with undisturbed():
+                if child is not None:
+                    end_session(child)
+    if status:
+        said = stage.log.read_text("utf-8", errors="replace").splitlines() if stage.log else []
+        last = "".join(f"\n  {line}" for line in said[-_LAST_LINES:])
+        raise StageError(f"{shown(stage.command)}: ended with status {status}{last}")
+
+
+def end_session(leader: subprocess.Popen[bytes]) -> None:
+    """End all processes of a session, first gently, then surely."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + _GRACE
+        with suppress(ProcessLookupError):
+            os.killpg(leader.pid, how)
+            while time.monotonic() < deadline:
+                leader.poll()
+                os.killpg(leader.pid, 0)
+                time.sleep(0.05)
+            continue
+        leader.wait()
+        return
