@@ -26,13 +26,16 @@ class ExportConfig:
 
     weights: str = setting(DetectorConfig.weights, "YOLOv8 checkpoint: a path or a model's name")
     output: str = setting("", f"file to write, *{SUFFIX}")
+    half: bool = setting(
+        False, "store the weights in half precision: half the size, features of their own"
+    )
 
 
 def _body(config: ExportConfig) -> None:
     if not config.output.endswith(SUFFIX):
         raise WeightsError(f"give output=<file{SUFFIX}>, got {config.output!r}")
     target = Path(config.output).expanduser()
-    write_atomically(target, export_checkpoint(find_weights(config.weights)))
+    write_atomically(target, export_checkpoint(find_weights(config.weights), half=config.half))
     print(target)
 
 

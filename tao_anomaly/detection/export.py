@@ -6,6 +6,7 @@ import hashlib
 import logging
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,24 +23,35 @@ from tao_anomaly.detection.exported import (
 from tao_anomaly.detection.self_test import drawn_input
 from tao_anomaly.weights import WeightsError, cache_folder
 
+if TYPE_CHECKING:
+    import onnx
+
 log = logging.getLogger(__name__)
 
 SUFFIX = ".onnx"
 
 
-def export_checkpoint(path: Path) -> bytes:
-    """Return the ONNX file of a YOLOv8 ``.pt`` file; raises WeightsError where it is none."""
+def export_checkpoint(path: Path, *, half: bool = False) -> bytes:
+    """Return the ONNX file of a YOLOv8 ``.pt`` file; raises WeightsError where it is none.
+
+    half: the file holds its weights in half precision. Engines compute in float32 nevertheless;
+    for the features differ, so does ``weights_sha256``.
+    """
     import onnx
 
     from tao_anomaly.detection.ultralytics_adapter import TorchBackend
 
     backend = TorchBackend.load(path, config=DetectorConfig(device="cpu"))
+    if half:
+        backend.round_to_half()
     image = drawn_input()
     reference = as_named(backend.forward(image))
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "graph.onnx"
         backend.write_onnx(file, image, names=list(reference), input_name=INPUT)
         graph = onnx.load(file)
+    if half:
+        store_in_half(graph)
     return describe(
         graph,
         class_names=backend.class_names,
@@ -47,6 +59,26 @@ def export_checkpoint(path: Path) -> bytes:
         weights_sha256=backend.weights_sha256,
         reference={name: np.ascontiguousarray(array) for name, array in reference.items()},
     )
+
+
+def store_in_half(graph: onnx.ModelProto) -> None:
+    """Replace float32 weights that half precision holds exactly by that and a cast to float32."""
+    import onnx
+
+    casts = []
+    for tensor in graph.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32:
+            continue
+        with np.errstate(over="ignore"):
+            halves = values.astype(np.float16)
+        if not np.array_equal(halves, values):
+            continue
+        name, stored = tensor.name, f"{tensor.name}_half"
+        tensor.CopyFrom(onnx.numpy_helper.from_array(halves, stored))
+        casts.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
+    for cast in reversed(casts):
+        graph.graph.node.insert(0, cast)
 
 
 def load_export(weights: Path, *, cache: Path | None = None) -> ExportedDetector:

@@ -25,6 +25,7 @@ PREDICTIONS, PROTOTYPES = "predictions", "prototypes"
 FINEST_LEVEL = 3  # P3, at a stride of 8
 _FACTS = "tao_anomaly"  # keys of the file's metadata
 _REFERENCE = "tao_anomaly_reference"
+_LICENCE = "AGPL-3.0, https://ultralytics.com/license"  # all checkpoints are made with ultralytics
 
 
 class BackendError(WeightsError):
@@ -90,7 +91,8 @@ def describe(
         "outputs": list(reference),
     }
     packed = base64.b64encode(safetensors.numpy.save(reference)).decode()
-    onnx.helper.set_model_props(graph, {_FACTS: json.dumps(facts), _REFERENCE: packed})
+    properties = {_FACTS: json.dumps(facts), _REFERENCE: packed, "license": _LICENCE}
+    onnx.helper.set_model_props(graph, properties)
     return graph.SerializeToString(deterministic=True)
 
 
