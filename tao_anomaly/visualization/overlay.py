@@ -42,10 +42,15 @@ def draw_overlay(
     return canvas.pixels
 
 
+def track_number(track_id: str) -> str:
+    """Return a track's number without its epoch, which all tracks of one image share."""
+    return track_id.rpartition("-")[2]
+
+
 def object_label(scores: AnomalyScores, row: int, class_names: Mapping[int, str]) -> list[str]:
     """Return what is written of an object: id and class; of an anomaly also score and cue."""
     class_id = int(scores.tracks.class_ids[row])
-    name = f"{scores.tracks.ids[row]} {class_names.get(class_id, class_id)}"
+    name = f"{track_number(scores.tracks.ids[row])} {class_names.get(class_id, class_id)}"
     if scores.states[row] != AnomalyState.ANOMALOUS:
         return [name]
     return [f"{name} {scores.scores[row]:.1f}", scores.cues[row]]
@@ -88,8 +93,8 @@ class _Canvas:
         lines = object_label(scores, row, class_names)
         if anomalous or self._width(lines[0]) <= x2 - x1:
             self.label(lines, (x1, y1 - _BAR), state)
-        elif self._width(scores.tracks.ids[row]) <= 2 * (x2 - x1):
-            self.label([scores.tracks.ids[row]], (x1, y1 - _BAR), state)
+        elif self._width(number := track_number(scores.tracks.ids[row])) <= 2 * (x2 - x1):
+            self.label([number], (x1, y1 - _BAR), state)
 
     def _draw_bar(self, place: tuple[int, int, int], score: float, state: AnomalyState) -> None:
         """Draw along the upper edge how much of the threshold a score reaches."""
@@ -154,7 +159,7 @@ class _Canvas:
         if not running:
             return
         lines = [
-            f"EVENT {event.track_id} {class_names.get(event.class_id, event.class_id)}"
+            f"EVENT {track_number(event.track_id)} {class_names.get(event.class_id, event.class_id)}"
             f"  {age:.1f} s  peak {event.peak_score:.1f}"
             for event, age in running[-_LINES:]
         ]

@@ -77,7 +77,7 @@ def test_annotations_are_boxes_bars_and_labels(scores: AnomalyScores, header: He
     assert points(message.points[3]) == [(100, 98), (140, 98)]
     assert message.points[2].outline_color.r == pytest.approx(213 / 255)
     texts = [text.text for text in message.texts]
-    assert texts == ["0-1 person", "0-2 person 5.0  3.1x usual speed"]
+    assert texts == ["1 person", "2 person 5.0  3.1x usual speed"]
     assert {text.timestamp.sec for text in message.texts} == {2}
 
 
@@ -100,7 +100,7 @@ def test_an_anomaly_on_the_ground_has_a_label(scores: AnomalyScores, header: Hea
     markers = ground_markers(scores, NAMES, camera, header).markers
     kinds = [marker.type for marker in markers[1:]]
     assert kinds == [Marker.CYLINDER, Marker.CYLINDER, Marker.TEXT_VIEW_FACING]
-    assert markers[-1].text == "0-2 person 5.0\n3.1x usual speed"
+    assert markers[-1].text == "2 person 5.0\n3.1x usual speed"
 
 
 @pytest.fixture

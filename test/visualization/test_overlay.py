@@ -139,8 +139,8 @@ def test_an_anomaly_colours_the_banner(draw: Draw) -> None:
 def test_what_is_written_of_an_object(make_scores: MakeScores) -> None:
     box = (1, 2, 3, 4)
     scores = make_scores((box, AnomalyState.ANOMALOUS, 3.14), (box, AnomalyState.NORMAL, 1.0))
-    assert object_label(scores, 0, NAMES) == ["0-0 person 3.1", "3.1x usual speed"]
-    assert object_label(scores, 1, {}) == ["0-1 0"]
+    assert object_label(scores, 0, NAMES) == ["0 person 3.1", "3.1x usual speed"]
+    assert object_label(scores, 1, {}) == ["1 0"]
 
 
 @pytest.mark.parametrize(

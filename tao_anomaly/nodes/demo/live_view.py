@@ -25,6 +25,7 @@ from tao_anomaly.nodes.conversions import class_names_from, event_from, scores_f
 from tao_anomaly.nodes.image_conversions import stamp_of
 from tao_anomaly.nodes.replay_node import AnswerRecorder
 from tao_anomaly.structures import NANOSECONDS, AnomalyScores, EventPhase
+from tao_anomaly.visualization.overlay import track_number
 
 _SETTLE = 2.0  # seconds in which the last messages may follow the end of the graph's source
 _LINE_EVERY = 50  # images, where the output is no terminal
@@ -152,6 +153,6 @@ class LiveView:
         tqdm.write(f"  {since:5.1f} s  {who} {what}", file=sys.stdout)
 
     def _who(self, class_id: int, track_id: str) -> str:
-        """Return class and number of a track, without the epoch, which is the same for all."""
+        """Return class and number of a track."""
         name = self._names.get(class_id, f"class {class_id}")
-        return f"{name} {track_id.rpartition('-')[2]}"
+        return f"{name} {track_number(track_id)}"

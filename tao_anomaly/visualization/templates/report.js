@@ -22,6 +22,8 @@ const fixed = (value, digits = 1) => (value === null ? "–" : value.toFixed(dig
 const percent = (value) => (value === undefined || value === null ? "–" : (100 * value).toFixed(1));
 const termColour = (i) => TERMS[i % TERMS.length];
 const words = (name) => name.replaceAll("_", " ");
+const epochs = new Set([...data.events, ...data.tracks].map((found) => found.track.split("-")[0]));
+const numberOf = (found) => (epochs.size > 1 ? found.track : found.track.split("-").pop());
 
 // ---- filters ----
 const filters = ["clip", "class", "event", "labelled"];
@@ -33,7 +35,7 @@ function setUpFilters() {
   fill("clip", "all", data.clips.map((clip) => [clip.name, clip.name]));
   const classes = new Set([...data.events, ...data.tracks].map((found) => found.class));
   fill("class", "all", [...classes].sort().map((name) => [name, name]));
-  fill("event", "all", data.events.map((event, i) => [String(i), `${event.clip} · ${event.track} · ${fixed(event.score)}`]));
+  fill("event", "all", data.events.map((event, i) => [String(i), `${event.clip} · ${event.class} ${numberOf(event)} · ${fixed(event.score)}`]));
   $("labelled-field").hidden = !data.events.some((event) => event.labelled !== null);
   for (const id of filters) $(id).addEventListener("change", () => {
     shown = PAGE;
@@ -76,7 +78,7 @@ function tag(found) {
 function eventCard(event) {
   const card = make("button", { className: "card", type: "button" }, picture(event), make("div", { className: "text" },
     make("b", {}, event.cue || "Anomalous"),
-    make("small", {}, `${event.class} ${event.track} · ${event.clip}`),
+    make("small", {}, `${event.class} ${numberOf(event)} · ${event.clip}`),
     make("small", {}, `${fixed(event.start)} s, for ${fixed(event.duration)} s · peak ${fixed(event.score)}`),
     tag(event), bar(event)));
   card.addEventListener("click", () => openDetail(event));
@@ -85,7 +87,7 @@ function eventCard(event) {
 function trackCard(track) {
   const card = make("button", { className: "card", type: "button" }, picture(track), make("div", { className: "text" },
     make("b", {}, `${fixed(track.score, 2)} ${track.class}`),
-    make("small", {}, track.cue), make("small", {}, `${track.clip} · ${track.track}`)));
+    make("small", {}, track.cue), make("small", {}, `${track.clip} · track ${numberOf(track)}`)));
   card.addEventListener("click", () => openDetail(track));
   return card;
 }
@@ -169,7 +171,7 @@ function drawTimeline() {
   const traces = [
     { x: limit.x, y: limit.y, mode: "lines", line: { color: css("--muted"), width: 1, dash: "dot" }, hoverinfo: "skip" },
     { x: lines.x, y: lines.y, text: lines.text, mode: lines.x.length > 3 ? "lines" : "lines+markers", line: { color: css("--score"), width: 1.3 }, hovertemplate: "%{text}<br>score %{y:.2f}<extra></extra>" },
-    { x: events.map(place), y: events.map((event) => event.score), customdata: events.map((event) => data.events.indexOf(event)), text: events.map((event) => `${event.class} ${event.track}: ${event.cue}`), mode: "markers",
+    { x: events.map(place), y: events.map((event) => event.score), customdata: events.map((event) => data.events.indexOf(event)), text: events.map((event) => `${event.class} ${numberOf(event)}: ${event.cue}`), mode: "markers",
       marker: { symbol: "diamond", size: 10, color: css("--alarm"), line: { color: css("--card"), width: 1 } }, hovertemplate: "%{text}<br>peak %{y:.2f}<extra></extra>" },
   ];
   const named = !chosen && clips.length > 1 && clips.length <= Math.max(4, Math.floor(innerWidth / 70));
@@ -224,10 +226,14 @@ const COLUMNS = [["RBDC", "rbdc"], ["TBDC", "tbdc"], ["Frame AUC", "frame.micro_
 const PUBLISHED = { rbdc: "rbdc", tbdc: "tbdc", "frame.micro_auc": "frame_auc" };
 const lookUp = (metrics, path) => path.split(".").reduce((value, key) => value?.[key], metrics);
 function drawTables() {
-  const line = (name, cells, className, title) => make("tr", { className, title }, make("td", {}, name), ...cells.map((cell) => make("td", {}, cell)));
+  const line = (name, cells, className = "", title = "") => make("tr", { className, title }, make("td", {}, name), ...cells.map((cell) => make("td", {}, cell)));
   const published = data.published.map((row) => line(`${row.method} (published)`, COLUMNS.map(([, path]) => { const value = row.metrics[PUBLISHED[path]]; return value === undefined ? "–" : value.toFixed(1); }), "published", row.source));
   $("metrics").replaceChildren(make("thead", {}, make("tr", {}, make("th", {}, "per cent"), ...COLUMNS.map(([name]) => make("th", {}, name)))),
     make("tbody", {}, ...data.rows.map((row, i) => line(row.name, COLUMNS.map(([, path]) => percent(lookUp(row.metrics, path))), i ? "" : "own", row.note)), ...published));
+  const kinds = Object.entries(data.rows[0]?.metrics.kinds ?? {});
+  $("f-kinds").hidden = !kinds.length;
+  $("kinds").replaceChildren(make("thead", {}, make("tr", {}, ...["kind of anomaly", "RBDC", "TBDC", "tracks", "raised an alarm", "seconds until then"].map((name) => make("th", {}, name)))),
+    make("tbody", {}, ...kinds.map(([name, found]) => line(words(name), [percent(found.rbdc), percent(found.tbdc), found.tracks, found.alarmed ?? "–", fixed(found.delay)]))));
   const pair = (name, value) => make("div", {}, make("dt", {}, name), make("dd", {}, value));
   $("facts").replaceChildren(...data.facts.map(({ label, value }) => pair(label, value)));
   $("protocol").replaceChildren(...Object.entries(data.protocol).map(([name, value]) => pair(name, value)));
