@@ -31,7 +31,10 @@ setup(
     maintainer="tao_anomaly maintainers",
     maintainer_email="maintainers@tao-anomaly.invalid",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={f"{NAME}.visualization": ["templates/*"]},
+    package_data={
+        f"{NAME}.visualization": ["templates/*"],
+        f"{NAME}.detection": ["weights/*"],  # AGPL-3.0, with its text
+    },
     python_requires=">=3.11",
     install_requires=["setuptools"],
     zip_safe=True,

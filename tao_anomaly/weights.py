@@ -1,4 +1,4 @@
-"""Where detector weights come from: an explicit path, the shared folder, the user's cache.
+"""Where detector weights come from: a path, this package, the shared folder, the user's cache.
 
 ``python -m tao_anomaly.weights download yolov8s`` fills the cache; nothing else downloads.
 """
@@ -41,6 +41,10 @@ RELEASES = {
 }
 
 
+# Weights that are a part of the package. They know rendered scenes only (licence: AGPL-3.0).
+PACKAGED = {"plaza": Path(__file__).parent / "detection" / "weights" / "plaza.onnx"}
+
+
 class WeightsError(ValueError):
     """Detector weights that are absent or not what they should be; the message has the remedy."""
 
@@ -54,8 +58,8 @@ def cache_folder() -> Path:
 def find_weights(weights: str, *, sha256: str = "") -> Path:
     """Return the weights file that `weights`, a path or a model's name, stands for.
 
-    A name is looked for in ``$TAO_ANOMALY_SHARED/weights`` and in the cache. Raises WeightsError
-    where there is none, or where its SHA-256 is not `sha256`.
+    A name is one of PACKAGED, or is looked for in ``$TAO_ANOMALY_SHARED/weights`` and in the cache.
+    Raises WeightsError where there is none, or where its SHA-256 is not `sha256`.
     """
     path = _locate(weights)
     if sha256 and (got := _digest(path)) != sha256.lower():
@@ -72,6 +76,8 @@ def _locate(weights: str) -> Path:
         if given.is_file():
             return given
         raise WeightsError(f"{given}: no such weights file; give the path of a YOLOv8 .pt file")
+    if weights in PACKAGED:
+        return PACKAGED[weights]
     places = _places(weights)
     for place in places:
         if place.is_file():
@@ -82,7 +88,10 @@ def _locate(weights: str) -> Path:
         if weights in RELEASES
         else f"known names are {', '.join(RELEASES)};"
     )
-    raise WeightsError(f"no weights for {weights!r}; looked for{looked}\n{remedy} give a path")
+    raise WeightsError(
+        f"no weights for {weights!r}; looked for{looked}\n{remedy} give a path"
+        " (plaza, which is always there, is for rendered scenes alone)"
+    )
 
 
 def _places(name: str) -> list[Path]:

@@ -95,6 +95,8 @@ def test_the_colcon_build_installs_nodes_launch_files_and_settings(tmp_path: Pat
         "anomaly_replay",
         *nodes,
     }
+    (weights,) = (installed / "lib").rglob("tao_anomaly/detection/weights")
+    assert {path.name for path in weights.iterdir()} == {"LICENSE", "README.md", "plaza.onnx"}
     share = installed / "share" / "tao_anomaly"
     for folder in ("launch", "config"):
         for path in (ROOT / folder).rglob("*"):
