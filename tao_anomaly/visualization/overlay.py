@@ -159,7 +159,8 @@ class _Canvas:
         if not running:
             return
         lines = [
-            f"EVENT {track_number(event.track_id)} {class_names.get(event.class_id, event.class_id)}"
+            f"EVENT {track_number(event.track_id)}"
+            f" {class_names.get(event.class_id, event.class_id)}"
             f"  {age:.1f} s  peak {event.peak_score:.1f}"
             for event, age in running[-_LINES:]
         ]
