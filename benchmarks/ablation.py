@@ -10,7 +10,6 @@ weights and nothing else changed, so the rows are no choice among results. Write
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ SHARED = REPOSITORY.parent / "shared"
 # This checkout is evaluated, whatever is installed.
 sys.path.insert(0, str(REPOSITORY))
 
+from benchmarks.conditions import conditions, listed  # noqa: E402
 from tao_anomaly.atomic_file import write_atomically  # noqa: E402
 from tao_anomaly.command_line import run  # noqa: E402
 from tao_anomaly.datasets.dataset import TEST, Clip  # noqa: E402
@@ -33,7 +33,6 @@ from tao_anomaly.datasets.registry import load_dataset  # noqa: E402
 from tao_anomaly.evaluation.features import EvaluationStore  # noqa: E402
 from tao_anomaly.evaluation.measure import PixelRows, box_metrics  # noqa: E402
 from tao_anomaly.evaluation.pixel_map import BoxFill  # noqa: E402
-from tao_anomaly.evaluation.protocol import machine  # noqa: E402
 from tao_anomaly.evaluation.rows import OWN, ModelRows  # noqa: E402
 from tao_anomaly.evaluation.scored_clip import ScoredClip  # noqa: E402
 from tao_anomaly.evaluation.settings import EvaluateConfig  # noqa: E402
@@ -156,9 +155,8 @@ def body(config: EvaluateConfig) -> None:
     features.prepare(clips, feature_id=artifact.feature_id, precision=config.precision)
     metrics, milliseconds = score(clips, artifact, features, config)
     facts = {
+        **conditions(),
         "Date": config.today,
-        "Machine": machine(),
-        "Command": shlex.join(["python", "benchmarks/ablation.py", *sys.argv[1:]]),
         "Model": f"{artifact.kind} {artifact.model_id} on features {artifact.feature_id}",
         "Clips": f"{len(clips)} of the test split",
         "Weights": ", ".join(
@@ -169,8 +167,7 @@ def body(config: EvaluateConfig) -> None:
         ),
         "All terms together": f"{milliseconds:.1f} ms an image on this machine",
     }
-    lines = [f"- {name}: {value}" for name, value in facts.items()]
-    text = "\n".join([f"# Ablation on {dataset.name}", "", *lines, "", table(metrics), ""])
+    text = "\n".join([f"# Ablation on {dataset.name}", "", listed(facts), "", table(metrics), ""])
     print(text)
     path = Path(config.output).expanduser() / f"ablation_{config.result_name}.md"
     write_atomically(path, text)

@@ -11,18 +11,20 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
+
+# This checkout is timed, whatever is installed; imported before NumPy and torch, whose threads it
+# tells how to wait.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import tao_anomaly  # noqa: F401, I001
 
 import numpy as np
 import torch
 
-# This checkout is timed, whatever is installed.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from benchmarks.conditions import conditions, listed
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.command_line import run
 from tao_anomaly.config import ScorerConfig, WindowConfig, setting
-from tao_anomaly.evaluation.protocol import machine
 from tao_anomaly.model.artifact import ArtifactError, load_artifact
 from tao_anomaly.model.window_model import TemporalMaeModel, build_network_model
 
@@ -66,14 +68,13 @@ def report(
     delays = ", ".join(f"{(hop - 1) / rate:.2f} s at {rate} Hz" for rate in RATES)
     size = model.examiner.config.model
     facts = {
-        "Date": date.today().isoformat(),
-        "Machine": machine(),
+        **conditions(),
         "Threads": str(torch.get_num_threads()),
         "Model": f"{config.model}, d_model {size.d_model}, depth {size.depth}",
         "Batch": f"{config.windows} windows, {passes} mask passes each, in one batch",
         "Hop": f"every {hop}th window of a track; its terms are at most {delays} old",
     }
-    lines = ["# Speed of the network", "", *(f"- {k}: {v}" for k, v in facts.items()), ""]
+    lines = ["# Speed of the network", "", listed(facts), ""]
     lines += [
         "| engine | median ms a batch | least | ms a track and frame | torch / this |",
         "|---|---:|---:|---:|---:|",
@@ -97,11 +98,7 @@ def body(config: ScoringSpeedConfig) -> None:
     text = report(measure(models, config.windows, config.rounds), models["torch"], config)
     print(text)
     if config.output:
-        path = Path(config.output).expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(text)
-        part.replace(path)
+        write_atomically(Path(config.output).expanduser(), text)
 
 
 if __name__ == "__main__":
