@@ -92,6 +92,8 @@ class OnnxRuntimeEngine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that wait busily take the cores from the detector and from other nodes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
@@ -117,6 +119,8 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # bfloat16 was slower at these sizes
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            # Pinned threads of two processes share one core and leave another idle.
+            "ENABLE_CPU_PINNING": False,
         }
         compiled = core.compile_model(core.read_model(path), "CPU", settings)
         self._outputs = [output.get_any_name() for output in compiled.outputs]
