@@ -69,11 +69,13 @@ def train_yolov8(
         def final_eval(self) -> None:
             strip_optimizer(self.last)
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     with tempfile.TemporaryDirectory() as scratch:
         model = _architecture(Path(ultralytics.__file__).parent, recipe.width, Path(scratch))
         training = Offline(overrides={**_settings(recipe), "model": model, "project": str(folder)})
         training.train()
+    torch.set_num_threads(threads)
     return Path(training.last)
 
 
