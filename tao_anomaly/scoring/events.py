@@ -33,12 +33,16 @@ class EventDetector:
 
     An event starts when its object was ANOMALOUS in all its images of `event_start` seconds and
     ends when it was in none, or was gone, for `event_end` seconds, or when a new epoch began.
+
+    Events are numbered from the whole second of the first stamp on, as epochs are: a scorer started
+    again on a running camera repeats no id of the one before (unless that one found more events
+    than it ran seconds), and replayed footage has the same ids every time.
     """
 
     def __init__(self, config: ScorerConfig) -> None:
         self.config = config
         self._episodes: dict[str, _Episode] = {}
-        self._count = 0
+        self._count: int | None = None
         self._epoch: int | None = None
 
     def reset(self) -> None:
@@ -51,6 +55,8 @@ class EventDetector:
 
         Those that a new epoch ends come first.
         """
+        if self._count is None:
+            self._count = scores.stamp_ns // NANOSECONDS
         changed = scores.epoch != self._epoch and self._epoch is not None
         self._epoch = scores.epoch
         events = self._close(list(self._episodes), scores) if changed else []
@@ -74,6 +80,7 @@ class EventDetector:
         lasted = scores.stamp_ns - episode.first_ns >= self.config.event_start * NANOSECONDS
         if episode.number or not lasted:
             return []
+        assert self._count is not None
         self._count += 1
         episode.number = self._count
         return [_event(EventPhase.START, track_id, episode, scores)]

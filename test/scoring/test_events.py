@@ -131,7 +131,7 @@ def test_a_new_epoch_ends_all_events_before_others_start(show: Show) -> None:
     show(detector, 5.0, {"0-1": 3.0, "0-2": 3.0, "0-3": 1.0})
     events = show(detector, 0.0, {"1-1": 3.0}, epoch=1)
     assert phases(events) == [("END", "0-1"), ("END", "0-2"), ("START", "1-1")]
-    assert [event.event_id for event in events] == ["0-1/1", "0-2/2", "1-1/3"]
+    assert [event.event_id for event in events] == ["0-1/6", "0-2/7", "1-1/8"]
 
 
 def test_a_reset_ends_nothing_and_no_id_comes_twice(show: Show) -> None:
@@ -140,3 +140,16 @@ def test_a_reset_ends_nothing_and_no_id_comes_twice(show: Show) -> None:
     detector.reset()
     (second,) = show(detector, 0.0, {"0-1": 3.0})
     assert first.event_id != second.event_id
+
+
+def test_a_scorer_started_again_repeats_no_id_and_a_replay_all(show: Show) -> None:
+    def ids(detector: EventDetector, begin: float) -> list[str]:
+        scores = [3.0, 1.0, 3.0, 1.0]  # of an object that the tracker knows all the time
+        shown = [show(detector, begin + step, {"0-1": score}) for step, score in enumerate(scores)]
+        return [event.event_id for events in shown for event in events if not event.phase]
+
+    config = ScorerConfig(event_start=0.0, event_end=0.0)
+    before, after = ids(EventDetector(config), 1000.5), ids(EventDetector(config), 1004.5)
+    assert before == ["0-1/1001", "0-1/1002"]
+    assert not set(before) & set(after)
+    assert ids(EventDetector(config), 1000.5) == before
