@@ -51,8 +51,8 @@ class DetectorConfig:
     )
     part_overlap: float = setting(
         0.5,
-        "a box with at least this share of its area inside a more confident one is a part of it and"
-        " dropped (1: keep all parts)",
+        "a box with at least this share of its area inside a more confident one, or if small in"
+        " that one's surroundings, is a part of it and dropped (1: keep all parts)",
         minimum=0.0,
         maximum=1.0,
     )
@@ -70,7 +70,7 @@ class TrackerConfig:
         0.25, "detections at or above it are matched first", minimum=0.0, maximum=1.0
     )
     new_track_confidence: float = setting(
-        0.2, "lowest confidence that starts a track", minimum=0.0, maximum=1.0
+        0.15, "lowest confidence that starts a track", minimum=0.0, maximum=1.0
     )
     match_iou: float = setting(
         0.1, "lowest IoU (times confidence) of a first match", minimum=0.0, maximum=1.0

@@ -32,7 +32,8 @@ class Perception:
     """Detection, tracking and features of one stream.
 
     camera: measures the motion of a camera that does not stand still.
-    skipped: images left out so far, by reason. layout, feature_id, class_names: of the features.
+    skipped: images left out so far, by reason. excess: objects left out so far, beyond the most that
+    the detector may give in an image. layout, feature_id, class_names: of the features.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Perception:
         self.guard = guard
         self.camera = camera
         self.skipped: Counter[str] = Counter()
+        self.excess = 0
 
     @staticmethod
     def from_config(config: PipelineConfig, *, detector: Detector | None = None) -> Perception:
@@ -115,6 +117,7 @@ class Perception:
         if self.epoch != previous:
             self._restart_stages()
         motion = self.camera.update(frame.image, detections.boxes) if self.camera else STILL
+        self.excess += detections.excess
         tracks = self.tracker.update(detections, frame.stamp_ns, motion)
         features = self.extractor.extract(tracks, pyramid, frame, motion)
         return TrackFeatures(

@@ -26,7 +26,10 @@ NANOSECONDS = 1_000_000_000
 
 
 class TrackState(IntEnum):
-    """Where a track stands in its life (values of ``TrackFeature.state``)."""
+    """Where a track stands in its life (values of ``TrackFeature.state``).
+
+    LOST: remembered by the tracker, which returns only the objects that it sees in an image.
+    """
 
     NEW = 0
     TRACKED = 1
@@ -69,11 +72,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes of one image: boxes ``(N, 4)``, scores ``(N,)`` in 0..1, class_ids ``(N,)``."""
+    """Boxes of one image: boxes ``(N, 4)``, scores ``(N,)`` in 0..1, class_ids ``(N,)``.
+
+    excess: how many more there were than may be kept.
+    """
 
     boxes: FloatArray
     scores: FloatArray
     class_ids: IntArray
+    excess: int = 0
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -17,8 +17,7 @@ from tao_anomaly.structures import FloatArray, IntArray
 CLASS_NAMES = {0: "person", 1: "bicycle", 2: "cart", 3: "suitcase", 4: "ball"}
 SEEDS = {"train": 1 << 40, "val": 1 << 41}  # of the first scene: beyond all of generated folders
 PLACES = {"train": 16, "val": 4}  # squares in turn
-SECONDS = 36.0  # of a scene
-TIMES = 2  # that each kind of anomaly comes in a scene, so that things are not too rare
+SECONDS = 36.0  # of a scene, in which each kind of anomaly comes once
 IMAGES = 20  # of a scene
 DENSITIES = (4.0, 8.0, 12.0, 16.0, 24.0)  # people on the square, in turn
 SIZE = 640, 360  # pixels
@@ -30,12 +29,12 @@ def split_scenes(split: str) -> Iterator[Scene]:
     """Yield the scenes of ``train`` or ``val`` without end; the two share none."""
     number = 0
     while True:
-        place = number // 4 % PLACES[split] + (0 if split == "train" else PLACES["train"])
+        place = number % PLACES[split] + (0 if split == "train" else PLACES["train"])
         yield Scene.build(
             seed=SEEDS[split] + number,
             seconds=SECONDS,
             density=DENSITIES[number % len(DENSITIES)],
-            kinds=np.random.default_rng([number, 11]).permutation(KINDS * TIMES).tolist(),
+            kinds=np.random.default_rng([number, 11]).permutation(KINDS).tolist(),
             place=place,
         )
         number += 1

@@ -25,7 +25,8 @@ class DetectorTraining:
     """Settings of the command."""
 
     output: str = setting("", "folder of images, checkpoint and exported file")
-    images: int = setting(1200, "rendered images to train on", minimum=1)
+    start: str = setting("", "checkpoint of an earlier run to go on from; empty: random weights")
+    images: int = setting(1500, "rendered images to train on", minimum=1)
     width: float = setting(0.125, "share of YOLOv8's channels; YOLOv8n has 0.25", minimum=0.0625)
     epochs: int = setting(4, "passes over the images", minimum=1)
     batch: int = setting(4, "images a step", minimum=1)
@@ -50,7 +51,13 @@ def train(config: DetectorTraining) -> None:
         seed=config.seed,
         threads=config.threads,
     )
-    checkpoint = train_yolov8(folder / "dataset", CLASS_NAMES, recipe, folder=folder)
+    checkpoint = train_yolov8(
+        folder / "dataset",
+        CLASS_NAMES,
+        recipe,
+        folder=folder,
+        start=Path(config.start).expanduser() if config.start else None,
+    )
     content = export_checkpoint(checkpoint, half=True)
     write_atomically(folder / "plaza.onnx", content)
     print(f"{folder / 'plaza.onnx'}: {len(content) / 1e6:.2f} MB")

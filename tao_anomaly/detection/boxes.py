@@ -31,3 +31,9 @@ def iou(a: FloatArray, b: FloatArray) -> FloatArray:
 def share_inside(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return which share of each box of `a` lies inside each box of `b`, ``(N, M)``."""
     return intersection(a, b) / np.maximum(area(a)[:, None], np.finfo(np.float32).tiny)
+
+
+def grown(boxes: FloatArray, factor: float) -> FloatArray:
+    """Return boxes ``(N, 4)`` with `factor` times their sides, about their centres."""
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * factor
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
 from tao_anomaly.config import DetectorConfig
-from tao_anomaly.detection.boxes import share_inside
+from tao_anomaly.detection.boxes import area, grown, share_inside
 from tao_anomaly.detection.letterbox import Letterbox
 from tao_anomaly.structures import Detections, FloatArray
 
 _CANDIDATES = 1000  # most boxes that enter suppression, best first
+# A box this much smaller than another is a part of it also where it sticks out, by so much.
+_SMALL = 0.3
+_REACH = 1.2
 
 
 def to_detections(
@@ -31,7 +36,8 @@ def to_detections(
     found = Detections(boxes, found.scores, found.class_ids)
     found = found.select(np.flatnonzero(sides.min(axis=1) > 1))
     found = suppress_parts(found, config.part_overlap)
-    return found.select(np.arange(min(len(found), config.max_detections)))
+    kept = found.select(np.arange(min(len(found), config.max_detections)))
+    return replace(kept, excess=len(found) - len(kept))
 
 
 def _decode(predictions: FloatArray, confidence: float) -> Detections:
@@ -59,9 +65,14 @@ def _suppress_duplicates(found: Detections, nms_iou: float) -> Detections:
 def suppress_parts(found: Detections, part_overlap: float) -> Detections:
     """Drop boxes that lie inside a more confident one: a backpack, a board under its rider.
 
-    found: sorted, best first. part_overlap: share of the box's own area that must lie inside.
+    found: sorted, best first. part_overlap: share of the box's own area that must lie inside; a
+    small box's in the other box grown to `_REACH`.
     """
     if part_overlap >= 1 or len(found) < 2:
         return found
-    inside = np.tril(share_inside(found.boxes, found.boxes) >= part_overlap, k=-1)
-    return found.select(np.flatnonzero(~inside.any(axis=1)))
+    areas = area(found.boxes)
+    inside = share_inside(found.boxes, found.boxes) >= part_overlap
+    touching = share_inside(found.boxes, grown(found.boxes, _REACH)) >= part_overlap
+    small = areas[:, None] < _SMALL * areas[None, :]
+    is_part = np.tril(inside | (touching & small), k=-1)
+    return found.select(np.flatnonzero(~is_part.any(axis=1)))

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 import yaml
 
-from tao_anomaly.detection.ultralytics_adapter import import_ultralytics
+from tao_anomaly.config import DetectorConfig
+from tao_anomaly.detection.ultralytics_adapter import TorchBackend, import_ultralytics
 from tao_anomaly.structures import BoolArray, FloatArray, IntArray
 
 _ARCHITECTURE = "cfg/models/v8/yolov8.yaml"  # in ultralytics' folder
@@ -39,13 +40,21 @@ class Recipe:
 
 
 def train_yolov8(
-    dataset: Path, class_names: Mapping[int, str], recipe: Recipe, *, folder: Path
+    dataset: Path,
+    class_names: Mapping[int, str],
+    recipe: Recipe,
+    *,
+    folder: Path,
+    start: Path | None = None,
 ) -> Path:
     """Train on ``images/`` and ``labels/`` of `dataset`; return the checkpoint in `folder`.
 
     dataset: YOLO's layout, one ``.txt`` an image with rows of class, centre and size in shares of
-    the image. Nothing is fetched, and no weights of others are the start.
+    the image. start: a checkpoint of the same width to go on from; None: random weights. Nothing is
+    fetched. Raises WeightsError where `start` is no checkpoint.
     """
+    if start is not None:  # ultralytics unpickles whatever a file holds
+        TorchBackend.load(start, config=DetectorConfig(device="cpu"))
     ultralytics = import_ultralytics()
     from ultralytics.models.yolo.detect import DetectionTrainer
     from ultralytics.utils.torch_utils import strip_optimizer
@@ -73,7 +82,8 @@ def train_yolov8(
     torch.set_num_threads(recipe.threads)
     with tempfile.TemporaryDirectory() as scratch:
         model = _architecture(Path(ultralytics.__file__).parent, recipe.width, Path(scratch))
-        training = Offline(overrides={**_settings(recipe), "model": model, "project": str(folder)})
+        places = {"model": model, "project": str(folder), "pretrained": str(start or "") or False}
+        training = Offline(overrides={**_settings(recipe), **places})
         training.train()
     torch.set_num_threads(threads)
     return Path(training.last)
@@ -125,7 +135,6 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
         "exist_ok": True,
         "device": "cpu",
         "amp": False,  # its check fetches weights
-        "pretrained": False,
         "plots": False,
         "save": False,  # but the last epoch
         "val": False,

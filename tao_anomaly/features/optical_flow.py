@@ -14,6 +14,7 @@ from tao_anomaly.structures import NANOSECONDS, FloatArray, Frame, ImageArray
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion, shrinkage, small_grey
 
 DIRECTIONS = 8
+_ENOUGH = 0.5  # share of a box that must be its own, for the rest to be left to the others
 _SHORT_SIDE = 32  # pixels it needs: OpenCV's search fails, or crashes, in narrower images
 
 
@@ -37,7 +38,9 @@ class BoxFlow:
         """Return how much moves into each direction in boxes ``(N, 4)``, ``(N, DIRECTIONS)``.
 
         A value is the mean over a box of the speed of what moves into that eighth of the circle
-        (the first begins at +x, they turn towards +y), in image heights a second. motion: of the
+        (the middle of the first is +x, they turn towards +y: along an axis is one direction), in
+        image heights a second. What other boxes cover as well is left out, unless that is most of
+        the box: a cyclist who passes behind a walker is not the walker's motion. motion: of the
         camera since the last image, taken off. Nothing moves in a stream's first image, nor where
         the image is too narrow to tell.
         """
@@ -54,11 +57,17 @@ class BoxFlow:
         if previous is None or seconds <= 0 or not len(boxes):
             return out
         speed, direction = cv2.cartToPolar(*self._moved(previous, image, scale, motion))
-        eighth = np.minimum(direction * (DIRECTIONS / (2 * np.pi)), DIRECTIONS - 1).astype(np.int64)
-        for row, (x1, y1, x2, y2) in enumerate(_cells(boxes * scale, image.shape)):
-            part = np.s_[y1:y2, x1:x2]
-            sums = np.bincount(eighth[part].ravel(), speed[part].ravel(), DIRECTIONS)
-            out[row] = sums / ((y2 - y1) * (x2 - x1))
+        eighth = np.rint(direction * (DIRECTIONS / (2 * np.pi))).astype(np.int64) % DIRECTIONS
+        cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in _cells(boxes * scale, image.shape)]
+        boxes_at = np.zeros(image.shape, np.int64)
+        for cell in cells:
+            boxes_at[cell] += 1
+        for row, cell in enumerate(cells):
+            own = boxes_at[cell] == 1
+            if own.mean() < _ENOUGH:
+                own[:] = True
+            sums = np.bincount(eighth[cell][own], speed[cell][own], DIRECTIONS)
+            out[row] = sums / np.count_nonzero(own)
         return out / np.float32(image.shape[0] * seconds)
 
     def _moved(

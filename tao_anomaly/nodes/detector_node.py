@@ -37,7 +37,7 @@ class DetectorNode(StageNode):
         )
         self._perception = Perception.from_config(config)
         try_detector(self._perception.detector)
-        self._outputs = TrackOutputs(self, limit=self._detector.value.max_detections)
+        self._outputs = TrackOutputs(self)
         self.get_logger().info(f"features {self._perception.feature_id}")
 
     def activate(self) -> None:
@@ -65,7 +65,7 @@ class DetectorNode(StageNode):
     def _answer(self, frame: Frame, header: Header) -> None:
         assert self._perception is not None
         features = answer_or_skip(self._perception, self._perception.process, frame)
-        self._outputs.publish(features, header)
+        self._outputs.publish(features, header, excess=self._perception.excess)
 
 
 def main() -> int:

@@ -22,15 +22,11 @@ from tao_anomaly.structures import (
 
 
 class TrackOutputs:
-    """Publishes tracks, their features and, once, the names of the classes.
+    """Publishes tracks, their features and, once, the names of the classes."""
 
-    limit: most objects that the detector gives. crowded: images that had as many tracks.
-    """
-
-    def __init__(self, node: StageNode, *, limit: int) -> None:
-        self.crowded = 0
+    def __init__(self, node: StageNode) -> None:
         self._node = node
-        self._limit = limit
+        self._excess = 0
         self._tracks = qos.advertise(node, Detection2DArray, topics.TRACKS, qos.STAGE)
         self._features = qos.advertise(node, TrackFeatureArray, topics.FEATURES, qos.STAGE)
         self._label_info = node.create_publisher(LabelInfo, topics.LABEL_INFO, qos.LABEL_INFO)
@@ -41,14 +37,17 @@ class TrackOutputs:
         message = conversions.label_info_message(class_names, threshold, header)
         self._label_info.publish(message)
 
-    def publish(self, features: TrackFeatures, header: Header) -> None:
-        """Publish what is listened to of one image."""
-        if len(features.tracks) >= self._limit:
-            self.crowded += 1
+    def publish(self, features: TrackFeatures, header: Header, *, excess: int) -> None:
+        """Publish what is listened to of one image.
+
+        excess: objects that the detector has left out so far, beyond the most it may give.
+        """
+        if excess > self._excess:
             self._node.get_logger().warning(
-                f"as many objects as detector.max_detections, {self._limit}: there may be more",
+                f"{excess - self._excess} objects left out, beyond detector.max_detections",
                 throttle_duration_sec=THROTTLE,
             )
+        self._excess = excess
         if self._features.get_subscription_count():
             self._features.publish(conversions.features_message(features, header))
         if self._tracks.get_subscription_count():
@@ -56,7 +55,7 @@ class TrackOutputs:
 
     def describe(self) -> dict[str, object]:
         """Return what diagnostics should say."""
-        return {"images with as many objects as max_detections": self.crowded}
+        return {"objects beyond max_detections": self._excess}
 
 
 class WindowOutput:

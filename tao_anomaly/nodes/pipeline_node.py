@@ -83,7 +83,7 @@ class PipelineNode(StageNode):
         try_detector(self._pipeline.perception.detector)
         try_model(self._pipeline.scorer, artifact)
         self._calibrator.configure(self._pipeline.scorer)
-        self._track_outputs = TrackOutputs(self, limit=self._detector.value.max_detections)
+        self._track_outputs = TrackOutputs(self)
         self._window_output = WindowOutput(self)
         self._anomaly_outputs = AnomalyOutputs(self)
 
@@ -123,7 +123,8 @@ class PipelineNode(StageNode):
         result = answer_or_skip(self._pipeline.perception, self._pipeline.process, frame)
         length = result.windows.length
         self._anomaly_outputs.publish(result.scores, result.events, header, window_length=length)
-        self._track_outputs.publish(result.features, header)
+        excess = self._pipeline.perception.excess
+        self._track_outputs.publish(result.features, header, excess=excess)
         self._window_output.publish(result.windows, header)
         self._calibrator.update(result.scores)
 

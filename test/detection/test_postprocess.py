@@ -47,8 +47,8 @@ def test_parts_are_dropped_by_the_share_inside_a_more_confident_box() -> None:
     boxes = np.array(
         [
             [100, 100, 140, 200],  # a rider
-            [110, 190, 130, 210],  # half of the board is under the rider
-            [100, 160, 120, 202],  # nearly all inside: 40 of 42 rows
+            [100, 180, 140, 220],  # half of a crate is behind the rider: 0.4 times as large
+            [100, 160, 135, 202],  # nearly all inside: 40 of 42 rows, 0.37 times as large
             [90, 90, 160, 220],  # larger: not inside the rider, though the rider is inside it
         ],
         np.float32,
@@ -58,6 +58,25 @@ def test_parts_are_dropped_by_the_share_inside_a_more_confident_box() -> None:
     assert suppress_parts(found, 0.5).class_ids.tolist() == [0, 3]
     assert suppress_parts(found, 0.96).class_ids.tolist() == [0, 1, 2, 3]
     assert suppress_parts(found, 1.0) is found
+
+
+def test_a_small_box_is_a_part_also_where_it_sticks_out() -> None:
+    boxes = np.array(
+        [
+            [100, 100, 140, 200],  # a rider, grown by a tenth of the sides: 96, 90, 144, 210
+            [110, 200, 130, 220],  # a board under the feet: half of it within that
+            [110, 201, 130, 221],  # a little less than half of it
+            [60, 201, 130, 221],  # not small: 0.35 times the rider
+        ],
+        np.float32,
+    )
+    found = Detections(boxes, np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.arange(4))
+    assert suppress_parts(found.select(np.array([0, 1])), 0.5).class_ids.tolist() == [0]
+    assert suppress_parts(found.select(np.array([0, 2])), 0.5).class_ids.tolist() == [0, 2]
+    assert suppress_parts(found.select(np.array([0, 3])), 0.5).class_ids.tolist() == [0, 3]
+    # A board surer than its rider is an object of its own, and so is the rider.
+    surer = Detections(boxes[:2], np.array([0.7, 0.8], np.float32), np.arange(2))
+    assert suppress_parts(surer.select(np.array([1, 0])), 0.5).class_ids.tolist() == [1, 0]
 
 
 def test_boxes_are_clipped_to_the_image_and_slivers_dropped() -> None:

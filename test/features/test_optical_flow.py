@@ -49,36 +49,56 @@ def moved(x: int, y: int, *, seconds: float = STEP, **settings: object) -> Float
 @pytest.mark.parametrize(
     ("shift", "eighth"),
     [
-        *[((4, 2), 0), ((2, 4), 1), ((-2, 4), 2), ((-4, 2), 3)],
-        *[((-4, -2), 4), ((-2, -4), 5), ((2, -4), 6), ((4, -2), 7)],
+        *[((4, 0), 0), ((3, 3), 1), ((0, 4), 2), ((-3, 3), 3)],
+        *[((-4, 0), 4), ((-3, -3), 5), ((0, -4), 6), ((3, -3), 7)],
     ],
 )
 def test_a_shift_is_found_in_its_eighth(shift: tuple[int, int], eighth: int) -> None:
     found = moved(*shift)
     assert (found.shape, found.dtype) == ((1, DIRECTIONS), np.float32)
-    # sqrt(20) pixels of an image of 120 in a tenth of a second
-    assert found[0, eighth] == pytest.approx(np.sqrt(20) / 120 / STEP, rel=0.05)
+    # pixels of an image of 120 in a tenth of a second
+    assert found[0, eighth] == pytest.approx(np.hypot(*shift) / 120 / STEP, rel=0.05)
     assert np.delete(found[0], eighth).sum() < 0.05 * found[0, eighth]
 
 
 def test_the_same_shift_in_twice_the_time_is_half_as_fast() -> None:
-    np.testing.assert_allclose(moved(4, 2, seconds=0.2), moved(4, 2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(moved(4, 1, seconds=0.2), moved(4, 1) / 2, rtol=1e-6)
 
 
 def test_only_what_moves_inside_a_box_counts() -> None:
     """A patch moves right on a still ground: the box that it fills a quarter of has a quarter."""
     ground, patch = texture(0), texture(1)
-    flow = BoxFlow()
+    boxes = np.array([[70, 46, 98, 74], [24, 0, 144, 120], [2, 4, 28, 110]], np.float32)
+    flows = [BoxFlow() for _ in boxes]
     for step in range(2):
         frame = view(ground, seconds=step * STEP)
         frame.image[30:90, 50 + 4 * step : 110 + 4 * step] = patch[:60, :60, None]
-        boxes = np.array([[70, 46, 98, 74], [24, 0, 144, 120], [2, 4, 28, 110]], np.float32)
-        found = flow.update(frame, boxes)
-    # It moves along +x, where the first eighth meets the last.
-    rightwards = found[:, 0] + found[:, -1]
+        found = np.concatenate(
+            [flow.update(frame, box[None]) for flow, box in zip(flows, boxes, strict=True)]
+        )
+    rightwards = found[:, 0]  # along +x
     assert rightwards[0] == pytest.approx(4 / 120 / STEP, rel=0.1)
     assert rightwards[1] == pytest.approx(rightwards[0] / 4, rel=0.25)
     assert found[2].sum() < 0.05 * rightwards[0]
+
+
+def test_what_another_box_covers_is_left_to_it() -> None:
+    """Only the right half of the image moves; a still object's box reaches into it."""
+    ground, patch = texture(0), texture(1)
+    still, mover = [20.0, 20.0, 100.0, 100.0], [80.0, 10.0, 150.0, 110.0]
+    found = {}
+    for name, boxes in {"alone": [still], "both": [still, mover], "same": [still, still]}.items():
+        flow = BoxFlow()
+        for step in range(2):
+            frame = view(ground, seconds=step * STEP)
+            frame.image[:, 80:] = patch[:120, 8 - 4 * step : 88 - 4 * step, None]
+            found[name] = flow.update(frame, np.array(boxes, np.float32))
+    alone, both = found["alone"][0, 0], found["both"]
+    assert alone == pytest.approx(4 / 120 / STEP / 4, rel=0.3)  # a quarter of the box moves
+    assert both[0, 0] < 0.2 * alone
+    assert both[1, 0] == pytest.approx(4 / 120 / STEP, rel=0.1)
+    # two boxes of one object: neither has anything of its own, so both have all of it
+    np.testing.assert_allclose(found["same"], np.repeat(found["alone"], 2, axis=0))
 
 
 def test_nothing_moves_in_a_first_image() -> None:
@@ -100,7 +120,7 @@ def test_images_of_two_sizes_are_not_compared() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_no_speed_where_time_does_not_go_on(seconds: float) -> None:
-    np.testing.assert_array_equal(moved(4, 2, seconds=seconds), NOTHING)
+    np.testing.assert_array_equal(moved(4, 1, seconds=seconds), NOTHING)
 
 
 def test_no_boxes_give_no_rows_and_the_image_is_remembered() -> None:
@@ -109,25 +129,25 @@ def test_no_boxes_give_no_rows_and_the_image_is_remembered() -> None:
     for step in range(2):
         found = flow.update(view(grey, x=8 * step, seconds=step * STEP), none)
         assert found.shape == (0, DIRECTIONS)
-    found = flow.update(view(grey, x=12, y=2, seconds=2 * STEP), BOX)  # 4 and 2 since the last
-    assert found[0, 0] == pytest.approx(np.sqrt(20) / 120 / STEP, rel=0.05)
+    found = flow.update(view(grey, x=12, y=1, seconds=2 * STEP), BOX)  # 4 and 1 since the last
+    assert found[0, 0] == pytest.approx(np.sqrt(17) / 120 / STEP, rel=0.05)
 
 
 def test_boxes_may_leave_the_image() -> None:
     flow, grey = BoxFlow(), texture()
     boxes = np.array([[-50, -50, 400, 400], [-20, -20, -5, -5], [170, 10, 200, 30]], np.float32)
     flow.update(view(grey), boxes)
-    found = flow.update(view(grey, x=4, y=2, seconds=STEP), boxes)
+    found = flow.update(view(grey, x=4, y=1, seconds=STEP), boxes)
     assert np.isfinite(found).all()
-    assert found[0, 0] == pytest.approx(np.sqrt(20) / 120 / STEP, rel=0.1)
+    assert found[0, 0] == pytest.approx(np.sqrt(17) / 120 / STEP, rel=0.1)
 
 
 def test_the_motion_of_the_camera_is_taken_off() -> None:
-    shift = CameraMotion(np.eye(2), np.array([4.0, 2.0]))
-    assert moved(4, 2, motion=shift).sum() < 0.05 * moved(4, 2).sum()
+    shift = CameraMotion(np.eye(2), np.array([4.0, 1.0]))
+    assert moved(4, 1, motion=shift).sum() < 0.05 * moved(4, 1).sum()
     # what stays in the image while the camera turns moves the other way
     back = moved(0, 0, motion=shift)
-    np.testing.assert_allclose(back[0, 4], np.sqrt(20) / 120 / STEP, rtol=0.05)
+    np.testing.assert_allclose(back[0, 4], np.sqrt(17) / 120 / STEP, rtol=0.05)
 
 
 def test_a_camera_that_draws_near_moves_nothing() -> None:
@@ -151,14 +171,14 @@ def test_large_images_are_made_small() -> None:
     grey = texture(size=size, grain=8.0)
     flow = BoxFlow()
     flow.update(view(grey, size=size), boxes)
-    found = flow.update(view(grey, x=16, y=8, seconds=STEP, size=size), boxes)
-    assert found[0, 0] == pytest.approx(np.hypot(16, 8) / 480 / STEP, rel=0.05)
+    found = flow.update(view(grey, x=16, y=4, seconds=STEP, size=size), boxes)
+    assert found[0, 0] == pytest.approx(np.hypot(16, 4) / 480 / STEP, rel=0.05)
     assert found[0, 1:].sum() < 0.05 * found[0, 0]
     # the motion of the camera is in pixels of the source
-    shift = CameraMotion(np.eye(2), np.array([16.0, 8.0]))
+    shift = CameraMotion(np.eye(2), np.array([16.0, 4.0]))
     flow.reset()
     flow.update(view(grey, size=size), boxes)
-    left = flow.update(view(grey, x=16, y=8, seconds=STEP, size=size), boxes, shift)
+    left = flow.update(view(grey, x=16, y=4, seconds=STEP, size=size), boxes, shift)
     assert left.sum() < 0.05 * found.sum()
 
 
@@ -195,5 +215,5 @@ def test_small_images_change_nothing_for_larger_ones(size: tuple[int, int]) -> N
         found = flow.update(view(small, x=step, seconds=step * STEP, size=size), BOX)
         assert np.isfinite(found).all()
     flow.update(view(grey, seconds=2 * STEP), BOX)
-    found = flow.update(view(grey, x=4, y=2, seconds=3 * STEP), BOX)
-    np.testing.assert_allclose(found, moved(4, 2), rtol=1e-6)
+    found = flow.update(view(grey, x=4, y=1, seconds=3 * STEP), BOX)
+    np.testing.assert_allclose(found, moved(4, 1), rtol=1e-6)
