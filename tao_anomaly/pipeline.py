@@ -32,8 +32,8 @@ class Perception:
     """Detection, tracking and features of one stream.
 
     camera: measures the motion of a camera that does not stand still.
-    skipped: images left out so far, by reason. excess: objects left out so far, beyond the most that
-    the detector may give in an image. layout, feature_id, class_names: of the features.
+    skipped: images left out so far, by reason. excess: objects left out so far, beyond the most
+    that the detector may give in an image. layout, feature_id, class_names: of the features.
     """
 
     def __init__(

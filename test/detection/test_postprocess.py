@@ -100,6 +100,9 @@ def test_only_the_best_are_kept() -> None:
     config = replace(ALL_PARTS, max_detections=3)
     found = to_detections(predictions_of(boxes, scores), SAME, config)
     np.testing.assert_allclose(found.scores, [0.55, 0.5, 0.45], rtol=1e-6)
+    assert found.excess == 7
+    config = replace(ALL_PARTS, max_detections=10)
+    assert to_detections(predictions_of(boxes, scores), SAME, config).excess == 0
 
 
 def test_nothing_and_nan_give_no_detection() -> None:
