@@ -26,14 +26,14 @@ class DetectorTraining:
 
     output: str = setting("", "folder of images, checkpoint and exported file")
     start: str = setting("", "checkpoint of an earlier run to go on from; empty: random weights")
-    images: int = setting(1500, "rendered images to train on", minimum=1)
+    images: int = setting(780, "rendered images to train on", minimum=1)
     width: float = setting(0.125, "share of YOLOv8's channels; YOLOv8n has 0.25", minimum=0.0625)
     epochs: int = setting(4, "passes over the images", minimum=1)
     batch: int = setting(4, "images a step", minimum=1)
     learning_rate: float = setting(0.002, "of AdamW, at its highest", minimum=0.0)
     input_size: int = setting(DetectorConfig.input_size, "long side in pixels", minimum=32)
     seed: int = setting(0, "of weights and order; the scenes are always the same", minimum=0)
-    threads: int = setting(2, "CPU threads", minimum=1)
+    threads: int = setting(1, "CPU threads", minimum=1)
 
 
 def train(config: DetectorTraining) -> None:
