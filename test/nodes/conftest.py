@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import itertools
 import os
@@ -8,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,7 +29,7 @@ from tao_anomaly.pipeline import Perception
 from tao_anomaly.structures import NANOSECONDS, Frame
 
 # Domains above 101 reach into the ports that the system gives away on Linux.
-_DOMAINS = itertools.cycle(range(1 + os.getpid() % 50, 101))
+_DOMAINS = itertools.cycle(range(1, 102))
 
 
 @pytest.fixture(scope="session")
@@ -106,13 +108,35 @@ def light_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+def claim() -> Callable[[Iterable[int]], contextlib.AbstractContextManager[int]]:
+    """What `domain` holds its number by."""
+    return claimed_domain
+
+
+@pytest.fixture
+def domain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[int]:
     """A ROS domain of the test's own, on this machine only, for it and its processes."""
-    number = next(_DOMAINS)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
-    return number
+    with claimed_domain() as number:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "ros_log"))
+        yield number
+
+
+@contextlib.contextmanager
+def claimed_domain(numbers: Iterable[int] = _DOMAINS) -> Iterator[int]:
+    """Hold the first domain that no other run of these tests holds; a killed one holds none."""
+    folder = Path(tempfile.gettempdir()) / f"tao_anomaly_domains_{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for number in itertools.islice(numbers, 101):
+        with (folder / str(number)).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield number
+            return
+    raise RuntimeError(f"all ROS domains are claimed (locks in {folder}); end the other test runs")
 
 
 class Process:
