@@ -110,7 +110,7 @@ class Trainer:
             initial=first,
             total=self.config.epochs,
             unit="epoch",
-            disable=not self.accelerator.is_main_process,
+            disable=None if self.accelerator.is_main_process else True,  # None: a terminal alone
         ):
             self._train_epoch(epoch)
             taken += self.steps_per_epoch

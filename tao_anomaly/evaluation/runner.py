@@ -100,7 +100,7 @@ def evaluate(config: EvaluateConfig, *, published: Path, command: str) -> Evalua
         outliner=_outliner(config),
         outlined=[row.name for row in rows if row.group == OWN],
     )
-    scored = _score(test, contributors, store, pixels)
+    scored = _score(config, test, contributors, store, pixels)
     found = pixels.compute()
     metrics = {row: {**box_metrics(test, clips), **found[row]} for row, clips in scored.items()}
     card |= METRICS | environment_card(date=config.today, command=command)
@@ -138,7 +138,7 @@ def _evidence(
     return event_evidence(
         all_events(recordings, config.pipeline.scorer)[:_EXPLAINED],
         clips=clips,
-        train=_train_clips(config, dataset) if config.baselines else (),
+        train=_train_clips(config, dataset),
         store=store,
         model=build_window_model(artifact),
         windows=config.pipeline.windows,
@@ -146,19 +146,21 @@ def _evidence(
 
 
 def _score(
+    config: EvaluateConfig,
     test: Sequence[Clip],
     contributors: Sequence[Contributor],
     store: EvaluationStore | None,
     pixels: PixelRows,
 ) -> dict[str, dict[str, ScoredClip]]:
-    """Return the scored clips of each row, and feed `pixels`."""
+    """Return the scored clips of each row, and feed `pixels` if they are asked for."""
     scored: dict[str, dict[str, ScoredClip]] = {}
     for clip in tqdm(test, desc="scoring", unit="clip"):
         features = store.read(clip) if store is not None else None
         of_clip: dict[str, ScoredClip] = {}
         for contributor in contributors:
             of_clip |= contributor.score(clip, features)
-        pixels.update(clip, of_clip)
+        if config.pixels != "none":
+            pixels.update(clip, of_clip)
         for row, found in of_clip.items():
             scored.setdefault(row, {})[clip.name] = found
     return scored

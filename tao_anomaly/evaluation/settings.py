@@ -51,8 +51,8 @@ class EvaluateConfig:
     pixels: str = setting(
         "box",
         "what the model's pixel maps are drawn from: whole boxes, instance masks of a -seg"
-        " detector, or SAM 2 prompted by the boxes",
-        choices=("box", "instance", "sam2"),
+        " detector, SAM 2 prompted by the boxes, or none, which leaves the pixel metrics out",
+        choices=("box", "instance", "sam2", "none"),
     )
     mask_weights: str = setting("", "weights of SAM 2, or of the -seg detector if not the model's")
     date: str = setting("", "date on the card; empty: today")

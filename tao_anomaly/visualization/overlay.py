@@ -93,7 +93,7 @@ class _Canvas:
         lines = object_label(scores, row, class_names)
         if anomalous or self._width(lines[0]) <= x2 - x1:
             self.label(lines, (x1, y1 - _BAR), state)
-        elif self._width(number := track_number(scores.tracks.ids[row])) <= 2 * (x2 - x1):
+        elif self._width(number := track_number(scores.tracks.ids[row])) <= x2 - x1:
             self.label([number], (x1, y1 - _BAR), state)
 
     def _draw_bar(self, place: tuple[int, int, int], score: float, state: AnomalyState) -> None:
