@@ -64,7 +64,7 @@ class SpeedConfig:
         default_factory=lambda: [1, 5, 10, 20, 35, 50],
         metadata={"description": "most objects in an image of the crowd"},
     )
-    crowd_images: int = setting(30, "mosaics timed", minimum=1)
+    crowd_images: int = setting(20, "mosaics timed", minimum=1)
     cameras: int = setting(0, "most cameras in one process; 0: not measured", maximum=16)
     store: str = setting("", "feature store that a training on CUDA is timed on; empty: none")
     output: str = setting("", "file of the report, Markdown; empty: only printed")
@@ -129,7 +129,7 @@ def cameras(setup: Setup, index: int, frames: list[Frame], config: SpeedConfig) 
             return load_scorer(config.model, config.pipeline, detector)
         return setup.scorers[index]
 
-    return compare_cameras(frames[:60], config.cameras, config.pipeline, detector, make_scorer)
+    return compare_cameras(frames[:50], config.cameras, config.pipeline, detector, make_scorer)
 
 
 def batches(setup: Setup, frames: list[Frame], config: SpeedConfig) -> str:
