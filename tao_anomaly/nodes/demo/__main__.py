@@ -42,7 +42,7 @@ def main() -> int:
         weights = options.weights or PlazaDemo.weights
         PlazaDemo(folder=options.output, fast=options.fast, weights=weights).run()
     except KeyboardInterrupt:
-        print("\ndemo: interrupted; nothing runs any more, and what is done is used next time")
+        print("demo: nothing runs any more; the next run uses what is done")
         return INTERRUPTED
     except (StageError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -143,6 +143,9 @@ def run_stage(stage: Stage) -> None:
                 stage.command, stdout=log, stderr=log and subprocess.STDOUT, start_new_session=True
             )
             status = child.wait()
+        except KeyboardInterrupt:
+            print("\n  interrupted: ending what runs ...", flush=True)
+            raise
         finally:
             with undisturbed():
                 if child is not None:
