@@ -58,6 +58,15 @@ def test_missing_weights_say_where_they_were_sought_and_what_to_do(
     assert str(shared / "yolov8s.pt") in message
     assert str(cache / "yolov8s.pt") in message
     assert "python -m tao_anomaly.weights download yolov8s" in message
+    assert "plaza, which is always there, is for rendered scenes alone" in message
+
+
+def test_the_packaged_detector_needs_no_folder_and_no_download(places: tuple[Path, Path]) -> None:
+    shared, _ = places
+    (shared / "plaza.pt").touch()  # does not take its place
+    found = find_weights("plaza")
+    assert found == Path(weights.__file__).parent / "detection" / "weights" / "plaza.onnx"
+    assert found.is_file()
     with pytest.raises(WeightsError, match="known names are yolov8n, yolov8s, yolov8m, yolov8l"):
         find_weights("yolo99")
 
