@@ -14,6 +14,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from tao_anomaly.config import ScorerConfig
 from tao_anomaly.evaluation.command import main
 from tao_anomaly.media.anomaly_bag import MESSAGE, message_types
+from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.structures import NANOSECONDS, AnomalyState
 from tao_anomaly.visualization.findings import find_events
 from tao_anomaly.visualization.recording import recording_of_bag
@@ -35,6 +36,7 @@ def write_anomaly_bag(
     start: int = START,
     plugin: StoragePlugin = StoragePlugin.MCAP,
     topics: Sequence[str] = ("/scorer/anomalies",),
+    model_id: str = "abc123",
 ) -> None:
     """Record a message a frame at 10 Hz, each with the bicycle and a warming-up person."""
     store = message_types()
@@ -43,11 +45,11 @@ def write_anomaly_bag(
             connection = writer.add_connection(topic, MESSAGE, typestore=store)
             for frame, score in scores:
                 stamp = start + frame * NANOSECONDS // 10
-                data = store.serialize_cdr(message(store, stamp, score), MESSAGE)
+                data = store.serialize_cdr(message(store, stamp, score, model_id), MESSAGE)
                 writer.write(connection, stamp, data)
 
 
-def message(store: Any, stamp: int, score: float) -> Any:
+def message(store: Any, stamp: int, score: float, model_id: str) -> Any:
     types = store.types
     time = types["builtin_interfaces/msg/Time"](
         sec=stamp // NANOSECONDS, nanosec=stamp % NANOSECONDS
@@ -55,7 +57,7 @@ def message(store: Any, stamp: int, score: float) -> Any:
     state = AnomalyState.ANOMALOUS if score >= THRESHOLD else AnomalyState.NORMAL
     return types[MESSAGE](
         header=types["std_msgs/msg/Header"](stamp=time, frame_id="camera"),
-        model_id="abc123",
+        model_id=model_id,
         epoch=0,
         image_height=40,
         image_width=60,
@@ -174,6 +176,33 @@ def test_a_folder_holds_a_bag_a_clip(evaluate, tmp_path: Path) -> None:
     assert found["operating_point"]["region_f1"]["correct"] == 1
     (tmp_path / "none").mkdir()
     assert "no recording of clip ride; looked for" in evaluate(f"anomalies={tmp_path / 'none'}")
+
+
+def test_the_model_that_recorded_them_explains_events(
+    bench, monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path
+) -> None:
+    scores = [(i, 3.0 if i >= 4 else 0.1) for i in range(10)]
+    model_id = load_artifact(bench.model).model_id
+    for clip in ("ride", "walk"):
+        write_anomaly_bag(tmp_path / "bags" / clip, scores, model_id=model_id)
+    words = ["dataset=custom", f"root={bench.root}", f"store={bench.store}", f"model={bench.model}"]
+    words += [f"output={tmp_path / 'out'}", "name=ride", "baselines=false", "pixels=none"]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *words, f"anomalies={tmp_path / 'bags'}"])
+    assert main(PUBLISHED) == 0, capsys.readouterr().err
+    document = json.loads((tmp_path / "out" / "ride.json").read_text("utf-8"))
+    assert [row["name"] for row in document["rows"]] == ["recorded anomalies"]
+    assert document["rows"][0]["metrics"]["pixel"] is None
+    assert model_id in document["protocol"]["Model"]
+    details = json.loads((tmp_path / "out" / "ride" / "details.json").read_text("utf-8"))
+    found = next(entry for entry in details["evidence"] if entry["clip"] == "ride")
+    assert {place["clip"][:6] for place in found["neighbours"]} == {"normal"}
+    write_anomaly_bag(tmp_path / "other" / "ride", scores)
+    write_anomaly_bag(tmp_path / "other" / "walk", scores)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *words, f"anomalies={tmp_path / 'other'}"])
+    assert main(PUBLISHED) == 1
+    assert (
+        f"recorded by model_id abc123, but {bench.model} is {model_id}" in capsys.readouterr().err
+    )
 
 
 def test_a_recorded_bag_is_read_for_a_report(tmp_path: Path) -> None:
