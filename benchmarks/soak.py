@@ -246,7 +246,7 @@ def growth(samples: list[tuple[float, float]]) -> str:
     begin = min(WARM_UP, samples[-1][0] / 2)
     seconds, megabytes = np.array([sample for sample in samples if sample[0] >= begin]).T
     slope = float(np.polyfit(seconds, megabytes, 1)[0]) if len(seconds) > 1 else 0.0
-    return f"{megabytes[-1]:.0f} MB, {slope * 60:+.2f} MB a minute"
+    return f"{megabytes[-1]:.0f} MB, {round(slope * 60, 2) + 0.0:+.2f} MB a minute"
 
 
 def engines(process: psutil.Process) -> str:

@@ -43,7 +43,7 @@ from tao_anomaly.structures import Frame
 from tao_anomaly.weights import WeightsError
 from tao_anomaly.windows import FeatureMismatchError
 
-_CROWD_WARMUP = 12  # images
+_CROWD_WARMUP = 12  # images, of so many contenders
 
 
 @dataclass
@@ -105,8 +105,9 @@ def facts(timings: Sequence[Timing], frame: Frame, config: SpeedConfig) -> dict[
 def crowd(setup: Setup, config: SpeedConfig) -> str:
     """Measure mosaics with more and more objects and plot them."""
     footage = list(islice(open_source(config.crowd), 120))
-    images = list(mosaics(footage, _CROWD_WARMUP + config.crowd_images))
-    found, bares = measure_crowd(setup, images, _CROWD_WARMUP, config.objects)
+    warmup = min(config.warmup, _CROWD_WARMUP)
+    images = list(mosaics(footage, warmup + config.crowd_images))
+    found, bares = measure_crowd(setup, images, warmup, config.objects)
     parts = [f"{DESCRIPTION} Footage: {config.crowd}.", crowd_table(found, bares)]
     if config.output:
         lines: dict[str, list[tuple[float, float]]] = {}

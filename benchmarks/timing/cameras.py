@@ -22,7 +22,7 @@ from tao_anomaly.structures import Frame
 from tao_anomaly.windows import TrackBuffer
 
 _BURST = 5  # images that a camera shows between two changes of their number
-_WARMUP = 2  # bursts
+_WARMUP = 1  # bursts
 _CUDA_BATCH = 8  # as the node has it; on a CPU a batch of 1
 
 

@@ -91,8 +91,8 @@ def extraction_rows(
         whole.append(seconds(extract, device))
     rates = [sizes.images / float(np.median(times[2:])) for times in (forward, whole)]
     return [
-        (f"forward alone, {sizes.images} images a batch", f"{rates[0]:.0f} images/s"),
-        ("extraction of the same batches, one process", f"{rates[1]:.0f} images/s"),
+        (f"forward alone, {sizes.images} images a batch", f"{rates[0]:.1f} images/s"),
+        ("extraction of the same batches, one process", f"{rates[1]:.1f} images/s"),
         ("extraction / forward", f"{rates[1] / rates[0]:.1%}"),
     ]
 

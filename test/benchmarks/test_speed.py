@@ -7,11 +7,16 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.timing.crowd import mosaics
+from benchmarks.timing.cuda import BatchSizes, measure_batches
 from benchmarks.timing.measure import Timing
 from benchmarks.timing.stages import Stopwatch
 from benchmarks.timing.tables import comparison, table
+from tao_anomaly.config import PipelineConfig
+from tao_anomaly.detection.detector import Detector
+from tao_anomaly.media.source import open_source
 from tao_anomaly.structures import Frame
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "speed.py"
@@ -109,10 +114,32 @@ def test_cameras_share_a_detector(
     footage: Path,
     weights: Path,
 ) -> None:
-    # twelve images do for two bursts of warm-up only
-    words = [f"source={footage / 'Train001'}", "warmup=2", "images=2", "cameras=2"]
-    assert call(speed, monkeypatch, weights, *words) == 1
-    assert "got 4 images for cameras, expected at least 15" in capsys.readouterr().err
+    words = [f"source={footage / 'Train001'}", "warmup=2", "cameras=2"]
+    assert call(speed, monkeypatch, weights, *words, "images=8") == 0
+    found = capsys.readouterr().out.split("## Cameras in one process")[1].split("\n\n")[1]
+    rows = [[float(cell) for cell in cells(line)] for line in found.splitlines()[2:]]
+    assert [row[0] for row in rows] == [1, 2]
+    for count, together, each, median, high in rows:
+        assert each == pytest.approx(together / count, abs=0.06)
+        assert 0 < median <= high
+    assert call(speed, monkeypatch, weights, *words, "images=2") == 1
+    assert "got 4 images for cameras, expected at least 10" in capsys.readouterr().err
+
+
+def test_batches_are_timed_on_the_device(footage: Path, detector: Detector) -> None:
+    table = measure_batches(
+        list(open_source(footage / "Train001")),
+        PipelineConfig(),
+        detector,
+        device=torch.device("cpu"),
+        model="",
+        store="",
+        sizes=BatchSizes(images=2, windows=1, batches=1),
+    )
+    rows = dict(cells(line) for line in table.splitlines()[2:])
+    forward, extraction, ratio = (float(rows[name].split()[0].rstrip("%")) for name in rows)
+    assert next(iter(rows)) == "forward alone, 2 images a batch"
+    assert 0 < ratio / 100 == pytest.approx(extraction / forward, rel=0.2)
 
 
 def test_ratios_by_hand() -> None:
