@@ -53,14 +53,23 @@ def test_what_is_done_is_used_again_until_the_settings_change(
     assert "settings or code have changed" in capsys.readouterr().out
 
 
+def interrupted_once(path: Path, **facts: object) -> Stage:
+    """A stage that adds a letter to a file and fails as long as it is the only one."""
+    code = f"f = open({str(path)!r}, 'a+'); f.write('a'); f.seek(0); exit(len(f.read()) == 1)"
+    return Stage("s", "write", (sys.executable, "-c", code), path, **facts)
+
+
 def test_an_unfinished_result_is_gone_on_with_or_made_anew(tmp_path: Path) -> None:
-    (tmp_path / "whole").write_text("half")
-    (tmp_path / "parts").write_text("half")
-    run(
-        tmp_path, {}, writing(tmp_path, "whole", "a"), writing(tmp_path, "parts", "a", resumes=True)
-    )
-    assert (tmp_path / "whole").read_text() == "a"
-    assert (tmp_path / "parts").read_text() == "halfa"
+    path = tmp_path / "parts"
+    path.write_text("of unknown making")
+    for _ in range(2):
+        with pytest.raises(StageError):
+            run(tmp_path, {}, interrupted_once(path))
+        assert path.read_text() == "a"
+    assert not run(tmp_path, {}, interrupted_once(path, resumes=True)).times[0][2]
+    assert path.read_text() == "aa"
+    with pytest.raises(StageError):  # what other settings have made is no beginning
+        run(tmp_path, {"seed": 1}, interrupted_once(path, resumes=True))
 
 
 def test_a_command_that_fails_tells_what_it_said_last(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ class PlazaDemo:
             "train a small temporal MAE on them, and calibrate it",
             _python("training/train.py", *words),
             self.model,
+            folder=self.model.parent,  # with the checkpoints it goes on from
             resumes=True,
         )
 

@@ -31,15 +31,16 @@ class StageError(RuntimeError):
 class Stage:
     """One command and what it makes.
 
-    title: what it does, for people. result: what is there when it is done. kept: whether a later
-    run uses that again. resumes: whether the command goes on with an unfinished result. log: file
-    for what it prints; None: the terminal.
+    title: what it does, for people. result: what is there when it is done. folder: all that it
+    makes, if that is more. kept: whether a later run uses it again. resumes: whether the command
+    goes on with what is unfinished. log: file for what it prints; None: the terminal.
     """
 
     name: str
     title: str
     command: tuple[str, ...]
     result: Path
+    folder: Path | None = None
     kept: bool = True
     resumes: bool = False
     log: Path | None = None
@@ -58,28 +59,27 @@ class StageRunner:
         self._file = folder / _RECORD
         self._made_with = json.loads(json.dumps(made_with))
         folder.mkdir(parents=True, exist_ok=True)
-        self._results = self._read()
+        self._done = self._read()
 
     def run(self, stage: Stage, execute: Callable[[Stage], None] | None = None) -> None:
         """Run a stage, by `execute` where it needs more than its command; raises StageError."""
-        number = len(self.times) + 1
-        head = f"\n[{number}/{self._total}] {stage.title}"
-        known = stage.name in self._results
-        if known and stage.result.exists():
+        head = f"\n[{len(self.times) + 1}/{self._total}] {stage.title}"
+        if self._done.get(stage.name) and stage.result.exists():
             print(f"{head}\n  done before: {stage.result}", flush=True)
             self.times.append((stage.name, 0.0, True))
             return
         print(f"{head}\n  $ {shown(stage.command)}", flush=True)
-        if not stage.resumes:
-            remove(stage.result)
+        if not (stage.resumes and stage.name in self._done):
+            remove(stage.folder or stage.result)
+        if stage.kept:
+            self._keep(stage, done=False)
         began = time.monotonic()
         (execute or run_stage)(stage)
         if not stage.result.exists():
             raise StageError(f"{shown(stage.command)}: ended well, but {stage.result} is not there")
         self.times.append((stage.name, time.monotonic() - began, False))
         if stage.kept:
-            self._results[stage.name] = str(stage.result)
-            self._write()
+            self._keep(stage, done=True)
 
     def note(self, name: str, seconds: float) -> None:
         """Keep the time of something that is no command."""
@@ -94,23 +94,20 @@ class StageRunner:
         total = sum(seconds for _, seconds, _ in self.times)
         return "\n".join(["Time taken:", *lines, f"  {'together':<12}{total:9.1f} s"])
 
-    def _read(self) -> dict[str, str]:
-        """Return finished stages and their results; of a run with other settings, none is left."""
+    def _read(self) -> dict[str, bool]:
+        """Return whether each stage begun is done; of a run with other settings, none is left."""
         try:
             found = json.loads(self._file.read_text("utf-8"))
-            results: dict[str, str] = dict(found["results"])
+            if found["made_with"] == self._made_with:
+                return dict(found["done"])
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-        if found.get("made_with") == self._made_with:
-            return results
         print("demo: settings or code have changed since the last run; it begins anew")
-        self._file.unlink()
-        for result in results.values():
-            remove(Path(result))
         return {}
 
-    def _write(self) -> None:
-        document = {"made_with": self._made_with, "results": self._results}
+    def _keep(self, stage: Stage, *, done: bool) -> None:
+        self._done[stage.name] = done
+        document = {"made_with": self._made_with, "done": self._done}
         unfinished = self._file.with_name(f".{_RECORD}.unfinished")
         unfinished.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         os.replace(unfinished, self._file)
