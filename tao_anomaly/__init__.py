@@ -8,8 +8,8 @@ __version__ = "0.1.0"
 # one graph do, that made a forward pass 15 times slower. Read when torch is imported, so set first.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# NumPy's threads (OpenBLAS) spin for 2^26 cycles, a good part of an image's time, after each matrix
-# product: the detector and the scoring network took a third to a half longer. Now 2^4 cycles.
+# NumPy's threads (OpenBLAS) spin for 2^26 cycles after each matrix product. On two busy cores that
+# made the next forward pass a fifth and the scoring a third slower. Now 2^4 cycles.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 # ONNX Runtime 1.29 and later reports on its use to its maker over the network, from its import on.
