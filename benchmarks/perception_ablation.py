@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -50,30 +50,45 @@ class PerceptionConfig:
 
     dataset: str = setting("", f"a dataset: {', '.join(DATASETS)}", choices=("", *DATASETS))
     root: str = setting("", f"the dataset's folder; empty: ${SHARED_VARIABLE}/data")
+    rows: list[str] = field(
+        default_factory=list, metadata={"description": "rows to make; empty: all"}
+    )
     stores: str = setting("outputs/perception", "folder of the rows' feature stores and models")
     output: str = setting("results", "folder of the result")
     limit: int = setting(0, "most clips of the test split, to try things; 0: all", minimum=0)
 
 
 def variants() -> dict[str, PipelineConfig]:
-    """Return the settings of each row, by its name."""
+    """Return the settings of each row, by its name.
+
+    all boxes: each begins a track. confident boxes alone: those that are matched first do.
+    """
     usual = PipelineConfig()
     detector, tracker = usual.detector, usual.tracker
     sizes = {
-        f"input of {size} pixels": replace(usual, detector=replace(detector, input_size=size))
+        f"input {size}": replace(usual, detector=replace(detector, input_size=size))
         for size in (480, 960)
     }
     return {
         "default": usual,
         **sizes,
-        "all boxes, untracked ones too": replace(
+        "all boxes": replace(
             usual, tracker=replace(tracker, new_track_confidence=detector.confidence)
         ),
-        "only confident boxes begin tracks": replace(
+        "confident boxes alone": replace(
             usual, tracker=replace(tracker, new_track_confidence=tracker.high_confidence)
         ),
         "parts kept": replace(usual, detector=replace(detector, part_overlap=1.0)),
     }
+
+
+def chosen(names: Sequence[str]) -> dict[str, PipelineConfig]:
+    """Return those rows, all where there is no name; raises ValueError for one that is none."""
+    rows = variants()
+    unknown = sorted(set(names) - set(rows))
+    if unknown:
+        raise ValueError(f"rows: got {', '.join(unknown)}, expected some of {', '.join(rows)}")
+    return {name: rows[name] for name in names or rows}
 
 
 def row(
@@ -107,11 +122,11 @@ def body(config: PerceptionConfig) -> None:
     stores = Path(config.stores).expanduser()
     dataset = load_dataset(config.dataset, where, cache=stores / "labels" / config.dataset)
     dataset = limited(dataset, config.limit)
-    rows = variants()
+    rows = chosen(config.rows)
     perceptions = {name: Perception.from_config(pipeline) for name, pipeline in rows.items()}
     metrics = {}
     for name, pipeline in rows.items():
-        folder = stores / name.replace(",", "").replace(" ", "_")
+        folder = stores / name.replace(" ", "_")
         metrics[name] = row(name, pipeline, perceptions[name], dataset, folder)
     for name, spent in milliseconds(perceptions, dataset.split(TEST)[0]).items():
         metrics[name]["milliseconds"] = spent
