@@ -43,5 +43,6 @@ def test_linked_files_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = [part.split(")")[0] for part in readme.split("](")[1:]]
     local = [link for link in links if not link.startswith("http")]
-    assert "docs/ped2_overlay.jpg" in local
+    assert local[:2] == ["docs/demo.webp", "docs/ped2_overlay.jpg"]
+    assert (ROOT / "docs" / "demo.webp").stat().st_size < 3e6
     assert [link for link in local if not (ROOT / link).exists()] == []
