@@ -2,7 +2,7 @@
 // Draws the report from the data in the page; nothing is fetched.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const TERMS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"];
+const TERMS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#882255", "#44aa99"];
 const PAGE = 48; // events shown at first
 const clipOf = new Map(data.clips.map((clip, i) => [clip.name, i]));
 let shown = PAGE;
@@ -227,9 +227,10 @@ const PUBLISHED = { rbdc: "rbdc", tbdc: "tbdc", "frame.micro_auc": "frame_auc" }
 const lookUp = (metrics, path) => path.split(".").reduce((value, key) => value?.[key], metrics);
 function drawTables() {
   const line = (name, cells, className = "", title = "") => make("tr", { className, title }, make("td", {}, name), ...cells.map((cell) => make("td", {}, cell)));
-  const published = data.published.map((row) => line(`${row.method} (published)`, COLUMNS.map(([, path]) => { const value = row.metrics[PUBLISHED[path]]; return value === undefined ? "–" : value.toFixed(1); }), "published", row.source));
-  $("metrics").replaceChildren(make("thead", {}, make("tr", {}, make("th", {}, "per cent"), ...COLUMNS.map(([name]) => make("th", {}, name)))),
-    make("tbody", {}, ...data.rows.map((row, i) => line(row.name, COLUMNS.map(([, path]) => percent(lookUp(row.metrics, path))), i ? "" : "own", row.note)), ...published));
+  const columns = COLUMNS.filter(([, path]) => data.rows.some((row) => (lookUp(row.metrics, path) ?? null) !== null));
+  const published = data.published.map((row) => line(`${row.method} (published)`, columns.map(([, path]) => { const value = row.metrics[PUBLISHED[path]]; return value === undefined ? "–" : value.toFixed(1); }), "published", row.source));
+  $("metrics").replaceChildren(make("thead", {}, make("tr", {}, make("th", {}, "per cent"), ...columns.map(([name]) => make("th", {}, name)))),
+    make("tbody", {}, ...data.rows.map((row, i) => line(row.name, columns.map(([, path]) => percent(lookUp(row.metrics, path))), i ? "" : "own", row.note)), ...published));
   const kinds = Object.entries(data.rows[0]?.metrics.kinds ?? {});
   $("f-kinds").hidden = !kinds.length;
   $("kinds").replaceChildren(make("thead", {}, make("tr", {}, ...["kind of anomaly", "RBDC", "TBDC", "tracks", "raised an alarm", "seconds until then"].map((name) => make("th", {}, name)))),
