@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.nodes.graph import undisturbed
 
 _RECORD = "made_with.json"
@@ -108,9 +109,7 @@ class StageRunner:
     def _keep(self, stage: Stage, *, done: bool) -> None:
         self._done[stage.name] = done
         document = {"made_with": self._made_with, "done": self._done}
-        unfinished = self._file.with_name(f".{_RECORD}.unfinished")
-        unfinished.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-        os.replace(unfinished, self._file)
+        write_atomically(self._file, json.dumps(document, indent=1) + "\n")
 
 
 def shown(command: Sequence[str]) -> str:
