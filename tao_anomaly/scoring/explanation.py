@@ -27,6 +27,7 @@ _WORDS = {
     "dissimilarity": ("unusual behaviour", "behaviour unlike any seen"),
 }
 _MOTION = ("speed", "flow", "step_motion", "cue_motion")
+_OF_WINDOWS = ("step_motion", "cue_motion")  # high for the slow too, and never of a single image
 
 
 def leading_term(contributions: FloatArray, term_names: Sequence[str]) -> str:
@@ -45,7 +46,8 @@ def cue_in_words(term: str, deviations: float, relative_speed: float) -> str:
         return ""
     if deviations < _NOTABLE:
         return USUAL
-    if term in _MOTION and (relative_speed >= _FAST or relative_speed <= _SLOW):
+    slow = term in _OF_WINDOWS and relative_speed <= _SLOW
+    if slow or (term in _MOTION and relative_speed >= _FAST):
         return f"{relative_speed:.1f}x usual speed"
     notable, strong = _WORDS.get(term, (f"unusual {term}", f"very unusual {term}"))
     return strong if deviations >= _STRONG else notable
