@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import datetime
-import shlex
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +15,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # this checkout is measured, whatever is installed
 
+from benchmarks.conditions import conditions, listed  # noqa: E402
 from tao_anomaly.atomic_file import write_atomically  # noqa: E402
 from tao_anomaly.command_line import run  # noqa: E402
 from tao_anomaly.config import setting  # noqa: E402
@@ -40,7 +39,6 @@ class StatisticsConfig:
 
     root: str = setting("", "folder that python -m tao_anomaly.datasets.plaza made")
     output: str = setting("", "Markdown file to write; empty: only print")
-    date: str = setting("", "date in the report; empty: today")
 
 
 def seen(root: Path, rate: float) -> dict[str, np.ndarray]:
@@ -87,15 +85,15 @@ def report(config: StatisticsConfig) -> str:
     known = {field.name for field in fields(PlazaConfig)}
     settings = PlazaConfig(**{key: value for key, value in described.items() if key in known})
     samples = {**seen(root, settings.rate), **walked(settings)}
-    command = shlex.join(["python", "benchmarks/plaza_statistics.py", *sys.argv[1:]])
+    footage = (
+        f"{len(dataset.split(TRAIN))} clips of {settings.seconds:g} s,"
+        f" {settings.rate:g} frames a second, {settings.width}x{settings.height},"
+        f" density {settings.density:g}, seed {settings.seed}"
+    )
     lines = [
         "# Normal footage of Plaza",
         "",
-        f"- Date: {config.date or datetime.date.today()}",
-        f"- Command: {command}",
-        f"- Footage: {len(dataset.split(TRAIN))} clips of {settings.seconds:g} s,"
-        f" {settings.rate:g} frames a second, {settings.width}x{settings.height},"
-        f" density {settings.density:g}, seed {settings.seed}",
+        listed({**conditions(), "Footage": footage}),
         "",
         "| quantity | samples | mean | deviation | 1 % | median | 99 % |",
         "|---|---:|---:|---:|---:|---:|---:|",

@@ -80,12 +80,18 @@ def train_yolov8(
 
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
-    with tempfile.TemporaryDirectory() as scratch:
-        model = _architecture(Path(ultralytics.__file__).parent, recipe.width, Path(scratch))
-        places = {"model": model, "project": str(folder), "pretrained": str(start or "") or False}
-        training = Offline(overrides={**_settings(recipe), **places})
-        training.train()
-    torch.set_num_threads(threads)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            model = _architecture(Path(ultralytics.__file__).parent, recipe.width, Path(scratch))
+            places = {
+                "model": model,
+                "project": str(folder),
+                "pretrained": str(start or "") or False,
+            }
+            training = Offline(overrides={**_settings(recipe), **places})
+            training.train()
+    finally:
+        torch.set_num_threads(threads)
     return Path(training.last)
 
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tao_anomaly.metrics.region_track import region_track_curves
+from tao_anomaly.metrics.region_track import IOU_THRESHOLD, region_track_curves
 from tao_anomaly.metrics.regions import BoolArray, RegionTracks, ScoredBoxes, join_videos
-
-IOU_THRESHOLD = 0.1  # as RBDC's
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,6 @@ def kind_results(
                 for d, k in zip(detections, kept, strict=True)
             ],
             num_frames=num_frames,
-            iou_threshold=IOU_THRESHOLD,
         )
         delays = None if alarms is None else _delays(truth, detections, alarms, rates)
         found[kind] = KindResult(

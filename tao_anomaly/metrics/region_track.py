@@ -38,6 +38,8 @@ from tao_anomaly.metrics.text_formats import read_videos
 
 Ties = Literal["group", "file_order"]
 
+IOU_THRESHOLD = 0.1  # from which a detection finds a region
+
 
 @dataclass(frozen=True)
 class RegionTrackCurves:
@@ -65,7 +67,7 @@ def region_track_curves(
     *,
     num_frames: int,
     ties: Ties = "group",
-    iou_threshold: float = 0.1,
+    iou_threshold: float = IOU_THRESHOLD,
     track_fraction: float = 0.1,
 ) -> RegionTrackCurves:
     """Return RBDC, TBDC and their curves; one entry a video in both sequences, in one order.

@@ -27,7 +27,7 @@ def test_counts_what_the_ground_truth_holds(
     generate(PlazaConfig(output=str(root), train_clips=1, test_clips=1, **size))
     rows = objects_file(root, "train_001").read_text("utf-8").splitlines()
     monkeypatch.setattr(sys, "argv", ["", f"root={root}"])
-    text = report(StatisticsConfig(root=str(root), date="2000-01-01"))
+    text = report(StatisticsConfig(root=str(root)))
     assert "1 clips of 4 s, 2 frames a second, 160x90, density 12, seed 0" in text
     assert f"| people seen in a frame | 8 | {len(rows) / 8:.2f} |" in text
     assert "longest stop" not in text  # nobody stops in these four seconds
