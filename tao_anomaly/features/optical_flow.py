@@ -57,9 +57,10 @@ class BoxFlow:
         if previous is None or seconds <= 0 or not len(boxes):
             return out
         speed, direction = cv2.cartToPolar(*self._moved(previous, image, scale, motion))
-        eighth = np.rint(direction * (DIRECTIONS / (2 * np.pi))).astype(np.int64) % DIRECTIONS
+        turns = direction * np.float32(DIRECTIONS / (2 * np.pi))
+        eighth = np.rint(turns).astype(np.uint8) % np.uint8(DIRECTIONS)
         cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in _cells(boxes * scale, image.shape)]
-        boxes_at = np.zeros(image.shape, np.int64)
+        boxes_at = np.zeros(image.shape, np.int32)
         for cell in cells:
             boxes_at[cell] += 1
         for row, cell in enumerate(cells):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from tao_anomaly.model.examination import (
 from tao_anomaly.model.geometry import MOTION, PLACE
 from tao_anomaly.model.heads import FeatureShape
 from tao_anomaly.model.losses import CUES
-from tao_anomaly.model.masking import partition_masks
+from tao_anomaly.model.masking import Masks, partition_masks
 from tao_anomaly.model.pooling import needs_grid
 from tao_anomaly.model.preparation import WindowPreparation, raw_geometry
 from tao_anomaly.model.registry import PLUGINS_VARIABLE, import_plugins
@@ -55,8 +56,9 @@ class WindowExaminer:
         """
         windows = self.preparation.tensors(features, times, valid, aspect)
         scoring = self.config.scoring
-        masks = partition_masks(
-            windows.valid,
+        masks = _fixed_masks(
+            np.asarray(valid, np.bool_).tobytes(),
+            steps=valid.shape[1],
             ratio=self.config.masks.ratio,
             time_passes=scoring.time_passes,
             cue_passes=scoring.cue_passes,
@@ -141,6 +143,15 @@ class TemporalMaeModel:
             columns = [TERMS[name](seen, self.normal, self.memory) for name in self.term_names]
             scores[usable] = np.stack(columns, axis=1)
         return scores
+
+
+@lru_cache(maxsize=64)  # most windows are full: the same few masks again and again
+def _fixed_masks(
+    valid: bytes, *, steps: int, ratio: float, time_passes: int, cue_passes: bool
+) -> Masks:
+    """Return ``partition_masks`` of windows given by the bytes of their valid steps."""
+    windows = torch.frombuffer(bytearray(valid), dtype=torch.bool).view(-1, steps)
+    return partition_masks(windows, ratio=ratio, time_passes=time_passes, cue_passes=cue_passes)
 
 
 def feature_shape(config: ModelConfig, layout: FeatureLayout) -> FeatureShape:
