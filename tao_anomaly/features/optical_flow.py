@@ -58,7 +58,7 @@ class BoxFlow:
             return out
         speed, direction = cv2.cartToPolar(*self._moved(previous, image, scale, motion))
         turns = direction * np.float32(DIRECTIONS / (2 * np.pi))
-        eighth = np.rint(turns).astype(np.uint8) % np.uint8(DIRECTIONS)
+        eighth = (turns + np.float32(0.5)).astype(np.uint8) % np.uint8(DIRECTIONS)
         cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in _cells(boxes * scale, image.shape)]
         boxes_at = np.zeros(image.shape, np.int32)
         for cell in cells:
