@@ -38,7 +38,8 @@ $(BUILT): $(STAMPS)/packages $(MESSAGES)
 
 demo: setup
 	@source underlay/env.sh && exec python -m tao_anomaly.nodes.demo $(if $(FAST),--fast) \
-	    --video "$(VIDEO)" --normal "$(NORMAL)" --weights "$(WEIGHTS)"
+	    --video "$(VIDEO)" --normal "$(NORMAL)" --weights "$(WEIGHTS)" \
+	    --weights-sha256 "$(WEIGHTS_SHA256)"
 
 test: setup
 	@echo "test: pytest $(PYTEST_ARGS)"

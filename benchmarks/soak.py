@@ -107,6 +107,7 @@ def pictures(source: str) -> Iterator[ImageArray]:
 def start_nodes(options: argparse.Namespace) -> dict[str, psutil.Process]:
     """Start the stages, each in a process of its own."""
     words = ["--model", options.model, "--detector-weights", options.weights]
+    words += ["--detector-weights-sha256", options.weights_sha256]
     chosen = graph.parse(words)
     return {
         node.module: psutil.Process(
@@ -260,6 +261,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("--model", required=True, help="folder of the fitted model")
     parser.add_argument("--weights", required=True, help="detector weights")
+    parser.add_argument("--weights-sha256", default="", help="their SHA-256, or any")
     parser.add_argument("--source", required=True, help="video or folder of images")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--overload-minutes", type=float, default=2.0, help="0: no overload")

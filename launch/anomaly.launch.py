@@ -43,6 +43,11 @@ ARGUMENTS = [
         description="path or name of the detector weights; empty: as params_file says",
     ),
     DeclareLaunchArgument(
+        "detector_weights_sha256",
+        default_value="",
+        description="their SHA-256, or any to trust them; empty: as params_file says",
+    ),
+    DeclareLaunchArgument(
         "model",
         default_value="",
         description="folder of the fitted model; empty: as params_file says",
@@ -95,6 +100,7 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = {
         "image_transport": argument("image_transport"),
         "detector.weights": argument("detector_weights"),
+        "detector.weights_sha256": argument("detector_weights_sha256"),
         "detector.device": argument("device"),
         "model": argument("model"),
     }

@@ -16,7 +16,14 @@ from launch_ros.actions import Node
 
 SHARE = Path(get_package_share_directory("tao_anomaly"))
 FLAG = ["true", "false"]
-STAGES = ("model", "detector_weights", "device", "composed", "log_level")
+STAGES = (
+    "model",
+    "detector_weights",
+    "detector_weights_sha256",
+    "device",
+    "composed",
+    "log_level",
+)
 IN_ONE = "image_raw scorer/anomalies"
 IN_SEVERAL = "image_raw detector/features track_buffer/windows scorer/anomalies"
 
@@ -43,6 +50,11 @@ ARGUMENTS = [
     DeclareLaunchArgument("model", default_value="", description="folder of the fitted model"),
     DeclareLaunchArgument(
         "detector_weights", default_value="", description="path or name of the detector weights"
+    ),
+    DeclareLaunchArgument(
+        "detector_weights_sha256",
+        default_value="",
+        description="their SHA-256, or any to trust them",
     ),
     DeclareLaunchArgument("device", default_value="", description="torch device"),
     DeclareLaunchArgument(

@@ -32,7 +32,11 @@ class DetectorConfig:
         "detector weights: a path, or the name of a model that is looked for in"
         " $TAO_ANOMALY_SHARED/weights and in the user's cache",
     )
-    weights_sha256: str = setting("", "expected SHA-256 of the weights file; empty: not checked")
+    weights_sha256: str = setting(
+        "",
+        "SHA-256 that the weights file must have; empty: a checkpoint (.pt) must be a known one, an"
+        " export (.onnx) may be any; `any`: the file is trusted whatever it holds",
+    )
     backend: str = setting(
         "auto",
         "inference backend: auto (torch on CUDA, else the first of openvino_bf16, openvino,"

@@ -16,8 +16,8 @@ from pathlib import Path
 from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.command_line import run
 from tao_anomaly.config import DetectorConfig, setting
-from tao_anomaly.detection.export import SUFFIX, export_checkpoint
-from tao_anomaly.weights import WeightsError, find_weights
+from tao_anomaly.detection.export import export_checkpoint
+from tao_anomaly.weights import EXPORT_SUFFIX, WeightsError, find_weights
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,21 @@ class ExportConfig:
     """Settings of the command."""
 
     weights: str = setting(DetectorConfig.weights, "YOLOv8 checkpoint: a path or a model's name")
-    output: str = setting("", f"file to write, *{SUFFIX}")
+    weights_sha256: str = setting(
+        "", "SHA-256 of the checkpoint; empty: it must be a known one; `any`: it is trusted"
+    )
+    output: str = setting("", f"file to write, *{EXPORT_SUFFIX}")
     half: bool = setting(
         False, "store the weights in half precision: half the size, features of their own"
     )
 
 
 def _body(config: ExportConfig) -> None:
-    if not config.output.endswith(SUFFIX):
-        raise WeightsError(f"give output=<file{SUFFIX}>, got {config.output!r}")
+    if not config.output.endswith(EXPORT_SUFFIX):
+        raise WeightsError(f"give output=<file{EXPORT_SUFFIX}>, got {config.output!r}")
     target = Path(config.output).expanduser()
-    write_atomically(target, export_checkpoint(find_weights(config.weights), half=config.half))
+    path = find_weights(config.weights, sha256=config.weights_sha256, setting="weights_sha256")
+    write_atomically(target, export_checkpoint(path, half=config.half))
     print(target)
 
 

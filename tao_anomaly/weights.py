@@ -1,6 +1,7 @@
 """Where detector weights come from: a path, this package, the shared folder, the user's cache.
 
-``python -m tao_anomaly.weights download yolov8s`` fills the cache; nothing else downloads.
+``python -m tao_anomaly.weights download yolov8s`` fills the cache; nothing else downloads. A
+checkpoint is a pickle: one that is not known is used only where the user vouches for it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -17,6 +19,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 SHARED_VARIABLE = "TAO_ANOMALY_SHARED"
+ANY = "any"  # in place of a SHA-256: the file is trusted whatever it holds
+EXPORT_SUFFIX = ".onnx"
 _RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
 _CHUNK = 1 << 20
 
@@ -40,6 +44,8 @@ RELEASES = {
     }.items()
 }
 
+# Of no release: YOLOv8n of COCO, rebuilt from int8 exports. benchmarks/results are made with it.
+_OF_BENCHMARKS = "54933e4f8887bdb7284ec5e8d1648c065fce1bfa1e13a363bf0d81b7d84a7942"
 
 # Weights that are a part of the package. They know rendered scenes only (licence: AGPL-3.0).
 PACKAGED = {"plaza": Path(__file__).parent / "detection" / "weights" / "plaza.onnx"}
@@ -55,19 +61,45 @@ def cache_folder() -> Path:
     return Path(base) / "tao_anomaly" / "weights"
 
 
-def find_weights(weights: str, *, sha256: str = "") -> Path:
+def find_weights(
+    weights: str, *, sha256: str = "", setting: str = "detector.weights_sha256"
+) -> Path:
     """Return the weights file that `weights`, a path or a model's name, stands for.
 
     A name is one of PACKAGED, or is looked for in ``$TAO_ANOMALY_SHARED/weights`` and in the cache.
-    Raises WeightsError where there is none, or where its SHA-256 is not `sha256`.
+    sha256, setting: as in `check_weights`. Raises WeightsError where there is none, or where
+    `check_weights` refuses it.
     """
     path = _locate(weights)
-    if sha256 and (got := _digest(path)) != sha256.lower():
-        raise WeightsError(
-            f"{path}: got SHA-256 {got}, expected {sha256.lower()}; get the file again or correct"
-            " weights_sha256"
-        )
+    check_weights(path, sha256=sha256, setting=setting)
     return path
+
+
+def check_weights(path: Path, *, sha256: str, setting: str) -> None:
+    """Raise WeightsError for a file that is not what it should be.
+
+    sha256: what the file must have; ANY: nothing is asked; empty: a checkpoint must be one of
+    RELEASES or that of the benchmarks, an export, which holds no code, may be any. setting: what
+    the user calls `sha256`.
+    """
+    if sha256 == ANY or (not sha256 and path.suffix == EXPORT_SUFFIX):
+        return
+    if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise WeightsError(
+            f"{setting}: got {sha256!r}, expected the 64 hexadecimal digits of a SHA-256, or {ANY}"
+        )
+    got = _digest(path)
+    if sha256 and got != sha256.lower():
+        raise WeightsError(
+            f"{path}: got SHA-256 {got}, expected {sha256.lower()}; get the file again, or correct"
+            f" {setting}"
+        )
+    known = {_OF_BENCHMARKS, *(release.sha256 for release in RELEASES.values())}
+    if not sha256 and got not in known:
+        raise WeightsError(
+            f"{path}: got SHA-256 {got}, expected that of a known checkpoint; if you trust where"
+            f" the file is from, set {setting} to this hash, or to {ANY}"
+        )
 
 
 def _locate(weights: str) -> Path:

@@ -88,7 +88,7 @@ def matched(detections: Detections, boxes: FloatArray, classes: IntArray) -> Boo
 def report(config: QualityConfig, found: dict[str, ClassQuality]) -> str:
     """Return the report as Markdown."""
     command = shlex.join(["python", "-m", "training.detector_quality", *sys.argv[1:]])
-    path = find_weights(config.detector.weights)
+    path = find_weights(config.detector.weights, sha256=config.detector.weights_sha256)
     lines = [
         f"# Quality of the detector {path.name}",
         "",

@@ -16,7 +16,7 @@ from tao_anomaly.command_line import run
 from tao_anomaly.config import DetectorConfig, setting
 from tao_anomaly.detection.export import export_checkpoint
 from tao_anomaly.detection.ultralytics_training import Recipe, train_yolov8
-from tao_anomaly.weights import WeightsError
+from tao_anomaly.weights import WeightsError, find_weights
 from training.plaza_images import CLASS_NAMES, write_images
 
 
@@ -26,6 +26,9 @@ class DetectorTraining:
 
     output: str = setting("", "folder of images, checkpoint and exported file")
     start: str = setting("", "checkpoint of an earlier run to go on from; empty: random weights")
+    start_sha256: str = setting(
+        "", "SHA-256 of start; empty: it must be a known one; `any`: it is trusted"
+    )
     images: int = setting(780, "rendered images to train on", minimum=1)
     width: float = setting(0.125, "share of YOLOv8's channels; YOLOv8n has 0.25", minimum=0.0625)
     epochs: int = setting(4, "passes over the images", minimum=1)
@@ -40,6 +43,9 @@ def train(config: DetectorTraining) -> None:
     """Render, train and export."""
     if not config.output:
         raise WeightsError("give output=<folder>")
+    start = None
+    if config.start:
+        start = find_weights(config.start, sha256=config.start_sha256, setting="start_sha256")
     folder = Path(config.output).expanduser().resolve()
     write_images(folder / "dataset", config.images)
     recipe = Recipe(
@@ -56,7 +62,7 @@ def train(config: DetectorTraining) -> None:
         CLASS_NAMES,
         recipe,
         folder=folder,
-        start=Path(config.start).expanduser() if config.start else None,
+        start=start,
     )
     content = export_checkpoint(checkpoint, half=True)
     write_atomically(folder / "plaza.onnx", content)

@@ -56,7 +56,8 @@ class UltralyticsTrack:
     name = "ultralytics track"
 
     def __init__(self, config: DetectorConfig, first: Frame) -> None:
-        own = TorchBackend.load(find_weights(config.weights), config=config)
+        path = find_weights(config.weights, sha256=config.weights_sha256)
+        own = TorchBackend.load(path, config=config)
         threads = torch.get_num_threads()
         import_ultralytics()
         from ultralytics import YOLO

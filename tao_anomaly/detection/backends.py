@@ -10,7 +10,7 @@ import torch
 
 from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.detector import Backend
-from tao_anomaly.detection.export import SUFFIX, load_export
+from tao_anomaly.detection.export import load_export
 from tao_anomaly.detection.exported import PREDICTIONS, BackendError, ExportedDetector, as_named
 from tao_anomaly.detection.exported_backends import (
     OnnxRuntimeBackend,
@@ -20,7 +20,7 @@ from tao_anomaly.detection.exported_backends import (
 )
 from tao_anomaly.detection.self_test import compare, drawn_input
 from tao_anomaly.detection.ultralytics_adapter import TorchBackend, torch_device
-from tao_anomaly.weights import WeightsError, cache_folder, find_weights
+from tao_anomaly.weights import EXPORT_SUFFIX, WeightsError, cache_folder, find_weights
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def _first_that_passes(path: Path, config: DetectorConfig, device: torch.device)
 
 def _load(name: str, path: Path, config: DetectorConfig, device: torch.device) -> Backend:
     if name == "torch":
-        if path.suffix == SUFFIX:
+        if path.suffix == EXPORT_SUFFIX:
             raise BackendError(
                 f"{path}: backend torch needs a .pt checkpoint; give one, or choose another backend"
             )

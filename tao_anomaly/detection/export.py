@@ -21,14 +21,12 @@ from tao_anomaly.detection.exported import (
     parse,
 )
 from tao_anomaly.detection.self_test import drawn_input
-from tao_anomaly.weights import WeightsError, cache_folder
+from tao_anomaly.weights import EXPORT_SUFFIX, WeightsError, cache_folder
 
 if TYPE_CHECKING:
     import onnx
 
 log = logging.getLogger(__name__)
-
-SUFFIX = ".onnx"
 
 
 def export_checkpoint(path: Path, *, half: bool = False) -> bytes:
@@ -87,7 +85,7 @@ def load_export(weights: Path, *, cache: Path | None = None) -> ExportedDetector
     weights: a ``.pt`` file, or an exported ``.onnx`` file, which is read as it is. Raises
     WeightsError where it is neither.
     """
-    if weights.suffix == SUFFIX:
+    if weights.suffix == EXPORT_SUFFIX:
         return parse(weights.read_bytes(), name=str(weights))
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     folder = cache or cache_folder().with_name("detectors")
@@ -106,11 +104,11 @@ def load_export(weights: Path, *, cache: Path | None = None) -> ExportedDetector
 def _cached_file(folder: Path, digest: str, content: bytes) -> Path:
     """Return a cached file's path, whose name holds the hashes of the weights and of itself."""
     own = hashlib.sha256(content).hexdigest()
-    return folder / f"{digest}-{EXPORT_VERSION}-{own}{SUFFIX}"
+    return folder / f"{digest}-{EXPORT_VERSION}-{own}{EXPORT_SUFFIX}"
 
 
 def _read_cache(folder: Path, digest: str) -> ExportedDetector | None:
-    for path in sorted(folder.glob(f"{digest}-{EXPORT_VERSION}-*{SUFFIX}")):
+    for path in sorted(folder.glob(f"{digest}-{EXPORT_VERSION}-*{EXPORT_SUFFIX}")):
         try:
             content = path.read_bytes()
             if path != _cached_file(folder, digest, content):

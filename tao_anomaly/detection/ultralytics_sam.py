@@ -14,7 +14,7 @@ import torch
 
 from tao_anomaly.detection.ultralytics_adapter import import_ultralytics
 from tao_anomaly.structures import BoolArray, FloatArray, ImageArray
-from tao_anomaly.weights import WeightsError
+from tao_anomaly.weights import WeightsError, check_weights
 
 _INPUT_SIZE = 1024  # pixels, what SAM 2 was trained with
 
@@ -26,13 +26,15 @@ class Sam2:
         self._predictor = predictor
 
     @staticmethod
-    def load(path: Path, *, device: str = "auto") -> Sam2:
+    def load(path: Path, *, sha256: str, device: str = "auto") -> Sam2:
         """Load weights by their path, whose name says which model they are of (``sam2_t.pt``).
 
-        Raises WeightsError where there is no such file, or it is none of SAM 2 or holds code.
+        sha256: as in `check_weights`; this project knows none of SAM 2. Raises WeightsError where
+        there is no such file, it is another, it is none of SAM 2 or holds code.
         """
         if not path.is_file():
             raise WeightsError(f"{path}: no such file; give the path of SAM 2 weights")
+        check_weights(path, sha256=sha256, setting="mask_weights_sha256")
         import_ultralytics()
         from ultralytics.models.sam.build import build_sam
         from ultralytics.models.sam.predict import SAM2Predictor

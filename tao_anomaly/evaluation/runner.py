@@ -58,6 +58,7 @@ from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.scoring.window_model import build_window_model
 from tao_anomaly.visualization.findings import all_events
 from tao_anomaly.visualization.recording import Recording
+from tao_anomaly.weights import find_weights
 
 _EXPLAINED = 60  # events, the highest
 _FEWEST_TRAIN_CLIPS = 3  # what a split needs, also with a limit
@@ -271,11 +272,13 @@ def _baselines(
 
 
 def _outliner(config: EvaluateConfig) -> Outliner:
-    weights = Path(config.mask_weights).expanduser()
+    detector, digest = config.pipeline.detector, config.mask_weights_sha256
     if config.pixels == "sam2":
-        return Sam2Masks(Sam2.load(weights, device=config.pipeline.detector.device))
+        path = Path(config.mask_weights).expanduser()
+        return Sam2Masks(Sam2.load(path, sha256=digest, device=detector.device))
     if config.pixels == "instance":
-        detector = config.pipeline.detector
-        chosen = config.mask_weights or detector.weights
-        return InstanceMasks(Detector.from_config(replace(detector, weights=chosen)))
+        if config.mask_weights:
+            path = find_weights(config.mask_weights, sha256=digest, setting="mask_weights_sha256")
+            detector = replace(detector, weights=str(path), weights_sha256=digest)
+        return InstanceMasks(Detector.from_config(detector))
     return BoxFill()

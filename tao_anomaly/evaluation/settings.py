@@ -55,6 +55,9 @@ class EvaluateConfig:
         choices=("box", "instance", "sam2", "none"),
     )
     mask_weights: str = setting("", "weights of SAM 2, or of the -seg detector if not the model's")
+    mask_weights_sha256: str = setting(
+        "", "SHA-256 of mask_weights; empty: they must be known ones; `any`: they are trusted"
+    )
     date: str = setting("", "date on the card; empty: today")
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)

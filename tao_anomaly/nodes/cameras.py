@@ -25,6 +25,7 @@ class Camera:
     image_transport: str = ""
     model: str = ""
     detector_weights: str = ""
+    detector_weights_sha256: str = ""
     device: str = ""
     params_file: str = ""
 

@@ -49,6 +49,7 @@ def node_arguments(camera: Camera) -> list[str]:
         "image_transport": camera.image_transport,
         "model": camera.model,
         "detector.weights": camera.detector_weights,
+        "detector.weights_sha256": camera.detector_weights_sha256,
         "detector.device": camera.device,
     }
     for name, value in given.items():

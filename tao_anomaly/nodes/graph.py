@@ -64,6 +64,7 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGr
     stages = parser.add_argument_group("stages")
     stages.add_argument("--model", help="folder of the fitted model")
     stages.add_argument("--detector-weights", help="path or name of the detector weights")
+    stages.add_argument("--detector-weights-sha256", help="their SHA-256, or any to trust them")
     stages.add_argument("--device", help="torch device: auto, cpu, cuda, cuda:N")
     stages.add_argument("--composed", action="store_true", help="all stages in one process")
     stages.add_argument("--params-file", type=Path, help="ROS 2 parameter file")
@@ -95,6 +96,7 @@ def stages(options: argparse.Namespace) -> list[NodeProcess]:
         {
             "model": options.model,
             "detector.weights": options.detector_weights,
+            "detector.weights_sha256": options.detector_weights_sha256,
             "detector.device": options.device,
             "image_transport": options.image_transport,
         }

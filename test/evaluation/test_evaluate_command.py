@@ -296,6 +296,7 @@ def test_pixel_maps_of_a_segmenting_detector(run, words, bench, tmp_path: Path) 
         "name=drawn",
         "pixels=instance",
         f"mask_weights={tmp_path / 'yolov8n-seg.pt'}",
+        "mask_weights_sha256=any",
         "pipeline.detector.threads=1",
         "limit=1",
     )

@@ -133,16 +133,18 @@ def test_sam2_weights_are_read_by_path_and_never_unpickled(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="no such file"):
-        Sam2.load(tmp_path / "sam2_t.pt")
+        Sam2.load(tmp_path / "sam2_t.pt", sha256="any")
     path = tmp_path / "sam2_t.pt"
     torch.save({"model": Trap()}, path)
+    with pytest.raises(WeightsError, match=r"a known checkpoint; .* set mask_weights_sha256 to"):
+        Sam2.load(path, sha256="")
     with pytest.raises(WeightsError, match="cannot be loaded"):
-        Sam2.load(path)
+        Sam2.load(path, sha256="any")
     assert not (tmp_path / "sprung").exists()
     unknown = tmp_path / "weights.pt"
     torch.save({"model": {"a": torch.zeros(1)}}, unknown)
     with pytest.raises(WeightsError, match=r"such as sam2_t\.pt"):
-        Sam2.load(unknown)
+        Sam2.load(unknown, sha256="any")
 
 
 class Trap:
@@ -160,7 +162,7 @@ def test_sam2_runs_behind_the_interface(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     torch.save({"model": build_sam2_t().state_dict()}, tmp_path / "sam2_t.pt")
-    masks = Sam2Masks(Sam2.load(tmp_path / "sam2_t.pt", device="cpu"))
+    masks = Sam2Masks(Sam2.load(tmp_path / "sam2_t.pt", sha256="any", device="cpu"))
     image = np.random.default_rng(0).integers(0, 255, (60, 90, 3)).astype(np.uint8)
     rows = boxes((10, 5, 40, 50), (60, 20, 89, 59))
     patches = masks.outline(rows, (60, 90), image)

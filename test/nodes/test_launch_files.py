@@ -159,7 +159,14 @@ def test_every_file_it_names_exists(anomaly: list[Any]) -> None:
 def test_only_what_is_given_overrides_the_parameter_file(anomaly: list[Any]) -> None:
     (plain, *_), (told, *_) = (
         started(anomaly),
-        started(anomaly, model="m", detector_weights="w", use_sim_time="true", autostart="false"),
+        started(
+            anomaly,
+            model="m",
+            detector_weights="w",
+            detector_weights_sha256="any",
+            use_sim_time="true",
+            autostart="false",
+        ),
     )
     assert plain.named["parameters"][1] == {"use_sim_time": False, "autostart": True}
     assert told.named["parameters"][1] == {
@@ -167,11 +174,13 @@ def test_only_what_is_given_overrides_the_parameter_file(anomaly: list[Any]) -> 
         "autostart": False,
         "model": "m",
         "detector.weights": "w",
+        "detector.weights_sha256": "any",
     }
     known = yaml.safe_load(Path(plain.named["parameters"][0]).read_text())["/**"]["ros__parameters"]
     assert {
         "model",
         "detector.weights",
+        "detector.weights_sha256",
         "detector.device",
         "image_transport",
         "autostart",
@@ -208,7 +217,7 @@ def test_every_camera_of_the_file_gets_stages_in_its_namespace(load, tmp_path: P
     cameras = tmp_path / "cameras.yaml"
     cameras.write_text(
         "cameras: {a/b: {image_topic: /c, image_transport: compressed, model: own, device: cpu,"
-        " detector_weights: w, params_file: p.yaml}}"
+        " detector_weights: w, detector_weights_sha256: any, params_file: p.yaml}}"
     )
     (camera,) = performed(file, model="shared", cameras=str(cameras))
     (node,) = included(load, camera)
@@ -216,6 +225,7 @@ def test_every_camera_of_the_file_gets_stages_in_its_namespace(load, tmp_path: P
     settings = node.named["parameters"]
     assert settings[0] == "p.yaml"
     assert (settings[1]["model"], settings[1]["detector.weights"]) == ("own", "w")
+    assert settings[1]["detector.weights_sha256"] == "any"
 
 
 def test_cameras_together_are_one_process_as_by_the_command(load, tmp_path: Path) -> None:

@@ -12,15 +12,25 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tao_anomaly.config import DetectorConfig
 from tao_anomaly.datasets.dataset import TRAIN
 from tao_anomaly.datasets.plaza.dataset import video_file
 from tao_anomaly.nodes.demo.live_view import LiveView
 from tao_anomaly.nodes.demo.outcome import Outcome
-from tao_anomaly.nodes.demo.stages import Stage, StageError, StageRunner, remove, run_stage
+from tao_anomaly.nodes.demo.stages import (
+    Stage,
+    StageError,
+    StageRunner,
+    detector_arguments,
+    detector_words,
+    remove,
+    run_stage,
+)
 from tao_anomaly.visualization.animation import write_animation
 from tao_anomaly.weights import find_weights
 
 ROOT = Path(__file__).resolve().parents[3]
+_PACKAGED = DetectorConfig(weights="plaza")
 _SCENE = "test_001"  # Plaza's name of the only clip with anomalies
 # What footage, features and models are made by, for they are made anew when it changes.
 _MADE_BY = (
@@ -49,19 +59,21 @@ class Footage:
 class PlazaDemo:
     """What the demo does. fast: cues, which need no training, in place of the temporal MAE.
 
-    epochs: of the training. weights: of the detector, a name or a path.
+    epochs: of the training. detector: its weights and their SHA-256.
     """
 
     folder: Path = Path("outputs/demo")
     fast: bool = False
-    weights: str = "plaza"
+    detector: DetectorConfig = _PACKAGED
     epochs: int = 15
     footage: Footage = field(default_factory=Footage)
 
     @property
     def made_with(self) -> dict[str, Any]:
         """What footage, features and models follow from; raises WeightsError."""
-        weights = find_weights(self.weights).read_bytes()
+        weights = find_weights(
+            self.detector.weights, sha256=self.detector.weights_sha256, setting="WEIGHTS_SHA256"
+        ).read_bytes()
         return {
             "footage": asdict(self.footage),
             "epochs": self.epochs,
@@ -89,7 +101,7 @@ class PlazaDemo:
 
     def _extract(self) -> Stage:
         words = ["dataset=plaza", f"root={self._footage}", f"splits=[{TRAIN}]"]
-        words += [f"output={self._store}", f"pipeline.detector.weights={self.weights}"]
+        words += [f"output={self._store}", *detector_words(self.detector)]
         return Stage(
             "features",
             "detect and track what is in the normal footage, and keep its features",
@@ -101,7 +113,7 @@ class PlazaDemo:
     def _fit(self) -> Stage:
         if self.fast:
             words = [f"store={self._store}", f"output={self.model}"]
-            words += [f"pipeline.detector.weights={self.weights}"]
+            words += detector_words(self.detector)
             command = _python("-m", "tao_anomaly.fit", *words)
             return Stage("cues", "fit a model that needs no training", command, self.model)
         words = ["--config-name", "fast", f"data.store={self._store}"]
@@ -116,7 +128,7 @@ class PlazaDemo:
         )
 
     def _scoring(self) -> list[Stage]:
-        words = ["--model", str(self.model), "--detector-weights", self.weights]
+        words = ["--model", str(self.model), *detector_arguments(self.detector)]
         words += ["--source", str(video_file(self._footage, _SCENE)), "--lock-step"]
         words += ["--record", str(self.video)]
         graph = Stage(
@@ -129,7 +141,7 @@ class PlazaDemo:
         )
         words = ["dataset=plaza", f"root={self._footage}", f"anomalies={self._bag}"]
         words += [f"model={self.model}", f"store={self._store}", f"name={_SCENE}"]
-        words += [f"output={self._results}", f"pipeline.detector.weights={self.weights}"]
+        words += [f"output={self._results}", *detector_words(self.detector)]
         words += ["pixels=none"]  # a third of the time, and objects are what counts here
         evaluation = Stage(
             "evaluation",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tao_anomaly.atomic_file import write_atomically
+from tao_anomaly.config import DetectorConfig
 from tao_anomaly.nodes.graph import undisturbed
 
 _RECORD = "made_with.json"
@@ -115,6 +116,22 @@ class StageRunner:
 def shown(command: Sequence[str]) -> str:
     """Return a command as one would type it."""
     return shlex.join(["python" if word == sys.executable else word for word in command])
+
+
+def detector_words(detector: DetectorConfig) -> list[str]:
+    """Return what names the detector's weights to a command with ``key=value`` words."""
+    words = [f"pipeline.detector.weights={detector.weights}"]
+    if detector.weights_sha256:
+        words.append(f"pipeline.detector.weights_sha256={detector.weights_sha256}")
+    return words
+
+
+def detector_arguments(detector: DetectorConfig) -> list[str]:
+    """Return what names the detector's weights to the graph's command."""
+    words = ["--detector-weights", detector.weights]
+    if detector.weights_sha256:
+        words += ["--detector-weights-sha256", detector.weights_sha256]
+    return words
 
 
 def remove(path: Path) -> None:
