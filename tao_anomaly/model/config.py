@@ -95,11 +95,11 @@ class ScoringConfig:
         (0.2, 0.2, 0.2, 0.2, 0.2), "weight of each term in the score"
     )
     cues: tuple[str, ...] = setting(
-        ("speed", "appearance", "flow", "class"),
+        ("speed", "appearance", "flow", "class", "local_velocity"),
         "terms beside those of the network, of tao_anomaly.scoring.cues",
     )
     cue_weights: tuple[float, ...] = setting(
-        (1.0, 1.0, 1.0, 1.0), "weight of each cue in the score"
+        (1.0, 1.0, 1.0, 1.0, 0.5), "weight of each cue in the score"
     )
     time_passes: int = setting(2, "passes with hidden steps", minimum=1, maximum=8)
     cue_passes: bool = setting(True, "one more pass with all motion hidden, one with appearance")

@@ -20,13 +20,14 @@ _WORDS = {
     "cue_appearance": ("appearance unusual for this motion", "appearance unlike any moving so"),
     "speed": ("unusual speed", "speed unlike any seen"),
     "flow": ("unusual movement", "movement unlike any seen"),
+    "local_velocity": ("unusual movement for this place", "movement never seen at this place"),
     "class": ("rare kind of object", "kind of object never seen"),
     "step_motion": ("unsteady motion", "erratic motion"),
     "cue_motion": ("motion unusual for this appearance", "motion unlike any looking so"),
     "recon": ("hard to predict", "unlike anything predicted"),
     "dissimilarity": ("unusual behaviour", "behaviour unlike any seen"),
 }
-_MOTION = ("speed", "flow", "step_motion", "cue_motion")
+_MOTION = ("speed", "flow", "local_velocity", "step_motion", "cue_motion")
 _OF_WINDOWS = ("step_motion", "cue_motion")  # high for the slow too, and never of a single image
 
 

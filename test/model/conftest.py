@@ -30,6 +30,7 @@ from tao_anomaly.model.window_model import (
 )
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import Cues
+from tao_anomaly.scoring.local_velocity import LocalVelocities
 from tao_anomaly.structures import FeatureLayout
 
 LAYOUT = FeatureLayout(appearance=6, kinematics=len(KINEMATICS))
@@ -83,6 +84,7 @@ def artifact_folder(tmp_path: Path) -> Path:
         appearances=np.eye(3, LAYOUT.appearance, dtype=np.float32),
         flows=np.eye(3, DIRECTIONS, dtype=np.float32),
         class_counts=np.array([3], np.float32),
+        local=LocalVelocities(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)),
         term_names=scoring.cues,
     )
     save_artifact(

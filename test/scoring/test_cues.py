@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import ArtifactError, load_artifact, save_artifact
+from tao_anomaly.model.config import ScoringConfig
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import CUES, KIND, Cues
+from tao_anomaly.scoring.local_velocity import LocalVelocities
 from tao_anomaly.scoring.window_model import JoinedModel, build_window_model
 from tao_anomaly.structures import FeatureLayout, TrackFeatures, TrackWindows
 from tao_anomaly.windows import TrackBuffer
@@ -50,6 +53,7 @@ def by_hand(*names: str, **changes: object) -> Cues:
         "appearances": np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32),
         "flows": np.eye(2, DIRECTIONS, dtype=np.float32),
         "class_counts": np.array([97, 2], np.float32),
+        "local": LocalVelocities.none(),
         "term_names": names,
     }
     return Cues(**{**settings, **changes})
@@ -111,7 +115,7 @@ def test_only_the_newest_step_counts_for_looks(make_features: MakeFeatures) -> N
 
 def test_no_window_gives_no_term(make_features: MakeFeatures) -> None:
     cut = window(make_features)
-    assert by_hand(*NAMES).terms(cut).shape == (0, 4)
+    assert by_hand(*NAMES).terms(cut).shape == (0, len(NAMES))
 
 
 def fitted(make_features: MakeFeatures, count: int, seed: int = 0) -> Cues:
@@ -133,7 +137,7 @@ def test_fit_remembers_normal_observations(make_features: MakeFeatures) -> None:
     assert (cues.appearances.shape, cues.flows.shape) == ((2000, 4), (2000, DIRECTIONS))
     np.testing.assert_allclose(np.linalg.norm(cues.appearances, axis=1), 1, rtol=1e-5)
     assert cues.class_counts.tolist() == [2000]
-    assert cues.term_names == NAMES == ("speed", "appearance", "flow", "class")
+    assert cues.term_names == NAMES == ("speed", "appearance", "flow", "class", "local_velocity")
     usual = vector([5, 0, -2, 1], flow=(0.5,) * DIRECTIONS)
     odd = vector([-5, 0, 2, -1], flow=(5,) * DIRECTIONS)
     near, far = cues.terms(window(make_features, usual, odd))
@@ -202,6 +206,8 @@ def test_a_saved_model_scores_alike(make_features: MakeFeatures, tmp_path: Path)
         ({"scene_scale": {}, "cues": ["smell"]}, {}, "got smell, expected some of speed"),
         (None, {"cues.flows": np.zeros(3, np.float32)}, "key 'cues.flows' has shape"),
         (None, {"cues.class_counts": None}, "key 'cues.class_counts' is missing"),
+        (None, {"cues.places": None}, "key 'cues.places' is missing"),
+        (None, {"cues.velocities": np.zeros((7, 2))}, "key 'cues.velocities' has shape"),
         (None, {"cues.appearances": np.full((1, 4), np.nan)}, "key 'cues.appearances' has values"),
     ],
 )
@@ -217,3 +223,21 @@ def test_a_model_that_does_not_fit_names_the_key(
     save(cues, tmp_path / "model", cues.config() if config is None else config, changed)
     with pytest.raises(ArtifactError, match=message):
         build_window_model(load_artifact(tmp_path / "model"))
+
+
+def test_a_model_older_than_local_velocity_loads(
+    make_features: MakeFeatures, tmp_path: Path
+) -> None:
+    cues = replace(fitted(make_features, 20), term_names=("speed", "flow"))
+    younger = ("cues.places", "cues.velocities")
+    tensors = {key: value for key, value in cues.tensors().items() if key not in younger}
+    save(cues, tmp_path / "model", cues.config(), tensors)
+    loaded = build_window_model(load_artifact(tmp_path / "model"))
+    cut = window(make_features, vector([1, 2, 3, 4], speed=(0.1, 0.2)))
+    assert np.array_equal(loaded.terms(cut), cues.terms(cut))
+
+
+def test_the_cues_beside_a_network_are_those_without_one() -> None:
+    defaults = ScoringConfig()
+    assert defaults.cues == NAMES
+    assert defaults.cue_weights == by_hand(*NAMES).weights == (1, 1, 1, 1, 0.5)
