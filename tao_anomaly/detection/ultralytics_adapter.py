@@ -22,7 +22,7 @@ import torch
 from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.detector import ForwardOutput
 from tao_anomaly.structures import FloatArray
-from tao_anomaly.weights import WeightsError
+from tao_anomaly.weights import EXPORT_SUFFIX, WeightsError
 
 _OPSET = 17  # of ONNX; what ONNX Runtime, OpenVINO and TensorRT of 2023 and later read
 
@@ -201,6 +201,8 @@ def _allowed(ultralytics: Any) -> list[Any]:
 
 def _read_checkpoint(path: Path, ultralytics: Any) -> Any:
     """Return the network of a checkpoint, fused; raises anything where it is none."""
+    if path.suffix == EXPORT_SUFFIX:  # of which nobody has asked for a hash
+        raise ValueError("it is named as an export")
     with torch.serialization.safe_globals(_allowed(ultralytics)):
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     whole = isinstance(checkpoint, dict)

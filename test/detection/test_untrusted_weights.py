@@ -97,6 +97,13 @@ def test_the_error_names_the_code_and_gives_no_unsafe_advice(tmp_path: Path) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_the_name_of_an_export_opens_no_checkpoint(tmp_path: Path, weights: Path) -> None:
+    path = tmp_path / "named.onnx"
+    path.symlink_to(weights)
+    with pytest.raises(WeightsError, match=r"named\.onnx: .*it is named as an export"):
+        load(path)
+
+
 @pytest.mark.parametrize("share", [0, 1e-7, 1e-5, 0.5, 0.999])
 def test_a_truncated_file_is_refused(tmp_path: Path, weights: Path, share: float) -> None:
     path = tmp_path / "cut.pt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import hashlib
 import json
 import re
 import time
@@ -247,6 +248,22 @@ def test_a_node_that_cannot_start_says_why_and_ends_the_graph(start, weights: Pa
     assert process.wait(60) == 1
     assert "error: nowhere/config.json: not found" in process.output
     assert "scorer_node ended with status 1; the others are ended too" in process.output
+
+
+def test_a_node_refuses_weights_that_nobody_vouches_for(start, tmp_path: Path) -> None:
+    path = tmp_path / "own.pt"
+    path.write_bytes(b"own")
+    words = ("--ros-args", "-p", f"detector.weights:={path}")
+    process = start("tao_anomaly.nodes.detector_node", *words)
+    assert process.wait(60) == 1
+    digest = hashlib.sha256(b"own").hexdigest()
+    expected = (
+        f": {path}: got SHA-256 {digest}, expected that of a known checkpoint; if you trust where"
+        " the file is from, set detector.weights_sha256 to this hash, or to any"
+    )
+    lines = process.output.splitlines()
+    assert [line.endswith(expected) for line in lines] == [True, True]  # the log's and its own
+    assert f"error{expected}" in lines
 
 
 @pytest.mark.slow
