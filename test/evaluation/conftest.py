@@ -7,6 +7,9 @@ bicycle the detector's own boxes hold frame 4 only.
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import pytest
 
 from tao_anomaly.config import CalibrationConfig, PipelineConfig
 from tao_anomaly.evaluation.baselines import fit_baseline
+from tao_anomaly.evaluation.command import main
 from tao_anomaly.extraction import perception_settings
 from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.features.optical_flow import DIRECTIONS
@@ -26,6 +30,8 @@ from tao_anomaly.model.artifact import save_artifact
 from tao_anomaly.scoring.cues import KIND
 from tao_anomaly.structures import FeatureLayout, TrackFeatures, Tracks, TrackState
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "benchmarks" / "published.yaml"
+DATE = "date=2000-01-01"
 SIZE = (40, 60)
 LAYOUT = FeatureLayout(appearance=4, kinematics=len(KINEMATICS))
 FEATURE_ID = "synthetic"
@@ -78,6 +84,44 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     write_store(made.store)
     write_model(made)
     return made
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command with words; return status, standard output and error."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, words)])
+        status = main(PUBLISHED)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def words(bench: Bench) -> tuple[str, ...]:
+    """What every evaluation of the tiny dataset is told."""
+    return ("dataset=custom", f"root={bench.root}", f"store={bench.store}", DATE)
+
+
+@pytest.fixture
+def results(run, words, bench: Bench, tmp_path: Path) -> Path:
+    """Results of the model, all rows, under the name ``all``."""
+    status, _, err = run(*words, f"model={bench.model}", f"output={tmp_path}", "name=all")
+    assert status == 0, err
+    return tmp_path
+
+
+@pytest.fixture
+def rows_of() -> Callable[..., dict[str, dict]]:
+    """Read the metrics of every row of a result, by the row's name."""
+
+    def read(results: Path, name: str = "all") -> dict[str, dict]:
+        document = json.loads((results / f"{name}.json").read_text("utf-8"))
+        return {row["name"]: row["metrics"] for row in document["rows"]}
+
+    return read
 
 
 def write_dataset(folder: Path) -> None:
