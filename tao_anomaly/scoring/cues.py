@@ -18,6 +18,7 @@ from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import Artifact, ArtifactError
+from tao_anomaly.model.config import ScoringConfig
 from tao_anomaly.scoring.local_velocity import LocalVelocities, told
 from tao_anomaly.structures import (
     BoolArray,
@@ -100,7 +101,7 @@ class Cues:
     @property
     def weights(self) -> tuple[float, ...]:
         """Weights of the terms in a score."""
-        return tuple(_WEIGHTS.get(name, 1.0) for name in self.term_names)
+        return tuple(_WEIGHTS[name] for name in self.term_names)
 
     @property
     def network_terms(self) -> tuple[str, ...]:
@@ -208,9 +209,7 @@ CUES: dict[str, Callable[[Cues, TrackWindows], FloatArray]] = {
     "local_velocity": Cues.local_velocities,
 }
 
-# 1 for the others. Of the fast, speed has said already what local_velocity says: with 1, speed-ups
-# of normal footage were found less often than without it, with 0.5 as often.
-_WEIGHTS = {"local_velocity": 0.5}
+_WEIGHTS = dict(zip(ScoringConfig.cues, ScoringConfig.cue_weights, strict=True))
 
 
 def check_cues(names: Sequence[str]) -> tuple[str, ...]:
