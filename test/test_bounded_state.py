@@ -14,6 +14,7 @@ from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.events import EventDetector
+from tao_anomaly.scoring.local_velocity import LocalVelocities
 from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.structures import Detections, FeatureLayout, TrackFeatures
 from tao_anomaly.tracking.byte_track import ByteTracker
@@ -44,6 +45,7 @@ def scorer() -> Scorer:
         appearances=np.array([[1, 0]], np.float32),
         flows=np.zeros((1, DIRECTIONS), np.float32),
         class_counts=np.ones(1, np.float32),
+        local=LocalVelocities.none(),
         term_names=TERMS,
     )
     description = {"rule": "fixed", "value": 0.5}

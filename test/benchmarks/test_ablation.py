@@ -12,6 +12,7 @@ from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import Cues
+from tao_anomaly.scoring.local_velocity import LocalVelocities
 from tao_anomaly.scoring.window_model import JoinedModel
 from tao_anomaly.structures import FeatureLayout
 
@@ -62,6 +63,7 @@ def test_each_cue_is_a_part_of_its_own() -> None:
         appearances=np.eye(4, dtype=np.float32),
         flows=np.zeros((1, DIRECTIONS), np.float32),
         class_counts=np.ones(1, np.float32),
+        local=LocalVelocities.none(),
         term_names=("speed", "appearance", "flow"),
     )
 
