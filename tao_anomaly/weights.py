@@ -44,6 +44,12 @@ RELEASES = {
     }.items()
 }
 
+# Release v0.0.0 had the same nano and small weights in other bytes; many still have those files.
+_OLDER = {
+    "31e20dde3def09e2cf938c7be6fe23d9150bbbe503982af13345706515f2ef95",
+    "268e5bb54c640c96c3510224833bc2eeacab4135c6deb41502156e39986b562d",
+}
+
 # Of no release: YOLOv8n of COCO, rebuilt from int8 exports. benchmarks/results are made with it.
 _OF_BENCHMARKS = "54933e4f8887bdb7284ec5e8d1648c065fce1bfa1e13a363bf0d81b7d84a7942"
 
@@ -79,7 +85,7 @@ def check_weights(path: Path, *, sha256: str, setting: str) -> None:
     """Raise WeightsError for a file that is not what it should be.
 
     sha256: what the file must have; ANY: nothing is asked; empty: a checkpoint must be one of
-    RELEASES or that of the benchmarks, an export, which holds no code, may be any. setting: what
+    the releases' or that of the benchmarks, an export, which holds no code, may be any. setting: what
     the user calls `sha256`.
     """
     if sha256 == ANY or (not sha256 and path.suffix == EXPORT_SUFFIX):
@@ -94,7 +100,7 @@ def check_weights(path: Path, *, sha256: str, setting: str) -> None:
             f"{path}: got SHA-256 {got}, expected {sha256.lower()}; get the file again, or correct"
             f" {setting}"
         )
-    known = {_OF_BENCHMARKS, *(release.sha256 for release in RELEASES.values())}
+    known = {_OF_BENCHMARKS, *_OLDER, *(release.sha256 for release in RELEASES.values())}
     if not sha256 and got not in known:
         raise WeightsError(
             f"{path}: got SHA-256 {got}, expected that of a known checkpoint; if you trust where"
