@@ -85,8 +85,8 @@ def check_weights(path: Path, *, sha256: str, setting: str) -> None:
     """Raise WeightsError for a file that is not what it should be.
 
     sha256: what the file must have; ANY: nothing is asked; empty: a checkpoint must be one of
-    the releases' or that of the benchmarks, an export, which holds no code, may be any. setting: what
-    the user calls `sha256`.
+    the releases' or that of the benchmarks, an export, which holds no code, may be any. setting:
+    what the user calls `sha256`.
     """
     if sha256 == ANY or (not sha256 and path.suffix == EXPORT_SUFFIX):
         return
