@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tao_anomaly import report
+from tao_anomaly.model.config import ScoringConfig
 from tao_anomaly.report import ReportConfig, load_content, write_report
 from tao_anomaly.structures import NANOSECONDS
 from tao_anomaly.visualization.findings import find_events
@@ -33,6 +34,13 @@ def page(content: ReportContent, videos: int = 4) -> str:
 def data_of(text: str) -> dict:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     return json.loads(found.group(1))
+
+
+def test_no_two_terms_of_a_score_have_the_same_colour() -> None:
+    script = Path(report.__file__).parent / "visualization" / "templates" / "report.js"
+    colours = re.search(r"const TERMS = \[(.*?)\];", script.read_text("utf-8"), re.DOTALL).group(1)
+    found = re.findall(r"#[0-9a-f]{6}", colours)
+    assert len(found) == len(set(found)) >= len(ScoringConfig.cues + ScoringConfig.terms)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 // Draws the report from the data in the page; nothing is fetched.
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const TERMS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#882255", "#44aa99"];
+const TERMS = [
+  "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
+  "#999999", "#882255", "#44aa99", "#332288", "#ddcc77",
+];
 const PAGE = 48; // events shown at first
 const clipOf = new Map(data.clips.map((clip, i) => [clip.name, i]));
 let shown = PAGE;
