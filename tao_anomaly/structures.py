@@ -193,7 +193,8 @@ class TrackWindows:
     tracks: every track of the image (N). index ``(M,)``: the track each window belongs to.
     features ``(M, T, D)``: oldest step first, the newest last; unused leading steps are zero.
     times ``(M, T)``: seconds relative to `stamp_ns`, <= 0. valid ``(M, T)``: True where a step was
-    observed. observations ``(N,)``: steps held for each track, at most T.
+    observed. stays ``(M,)``: seconds that the window's object has stayed where it is, within two of
+    its own box heights. observations ``(N,)``: steps held for each track, at most T.
     """
 
     stamp_ns: int
@@ -205,6 +206,7 @@ class TrackWindows:
     features: FloatArray
     times: FloatArray
     valid: BoolArray
+    stays: FloatArray
     feature_id: str
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 import numpy as np
@@ -15,22 +16,47 @@ from tao_anomaly.structures import (
     TrackWindows,
 )
 
+_STAYS_WITHIN = 2.0  # of its own box heights: an object that moves no farther stays
+
 
 class FeatureMismatchError(ValueError):
     """Features of one feature_id met what was made for another."""
 
 
+class Stay:
+    """How long one object has stayed where it is.
+
+    A stay begins at a place, and another where the object is farther from it than two heights of
+    its present box: who paces to and fro stays, who walks on does not. A gap in between counts.
+    """
+
+    def __init__(self) -> None:
+        self._place = math.nan, math.nan
+        self._since_ns = 0
+        self.seconds = 0.0
+
+    def update(self, stamp_ns: int, box: FloatArray) -> None:
+        """Take in where the object is: a box ``(4,)`` in pixels."""
+        x1, y1, x2, y2 = (float(side) for side in box)
+        place = (x1 + x2) / 2, (y1 + y2) / 2
+        if not math.dist(place, self._place) <= _STAYS_WITHIN * (y2 - y1):  # nor where it is NaN
+            self._place, self._since_ns = place, stamp_ns
+        self.seconds = (stamp_ns - self._since_ns) / NANOSECONDS
+
+
 class _Ring:
-    """The latest T observations of one track."""
+    """The latest T observations of one track, and its stay."""
 
     def __init__(self, length: int, dim: int) -> None:
         self.features = np.zeros((length, dim), np.float32)
         self.stamps: IntArray = np.zeros(length, np.int64)
+        self.stay = Stay()
         self.count = 0
 
-    def push(self, stamp_ns: int, feature: FloatArray) -> None:
+    def push(self, stamp_ns: int, feature: FloatArray, box: FloatArray) -> None:
         slot = self.count % len(self.stamps)
         self.features[slot], self.stamps[slot] = feature, stamp_ns
+        self.stay.update(stamp_ns, box)
         self.count += 1
 
     @property
@@ -100,7 +126,7 @@ class TrackBuffer:
             ring = _Ring(self.config.length, features.features.shape[1])
             self._rings[track_id] = ring
         self._rings.move_to_end(track_id)
-        ring.push(features.stamp_ns, features.features[row])
+        ring.push(features.stamp_ns, features.features[row], features.tracks.boxes[row])
         config = self.config
         if ring.count <= config.min_observations:
             return ring.count == config.min_observations
@@ -139,6 +165,7 @@ class TrackBuffer:
             features=values,
             times=times,
             valid=valid,
+            stays=np.array([self._rings[ids[row]].stay.seconds for row in due], np.float32),
             feature_id=features.feature_id,
         )
 

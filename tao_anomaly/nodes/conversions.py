@@ -136,6 +136,7 @@ def windows_message(windows: TrackWindows, header: Header) -> messages.TrackWind
         features=_floats(windows.features),
         times=_floats(windows.times),
         valid=_numbers("B", windows.valid, np.uint8),
+        stays=_floats(windows.stays),
     )
 
 
@@ -155,6 +156,7 @@ def windows_from(message: messages.TrackWindowArray) -> TrackWindows:
         features=_table(message, "features", (due, length, message.feature_dim)),
         times=_table(message, "times", (due, length)),
         valid=_table(message, "valid", (due, length)).astype(np.bool_),
+        stays=_table(message, "stays", (due,)),
         feature_id=message.feature_id,
     )
 

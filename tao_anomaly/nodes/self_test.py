@@ -36,6 +36,7 @@ def try_model(scorer: Scorer, artifact: Artifact) -> None:
         features=np.zeros((1, length, artifact.layout.dim), np.float32),
         times=np.linspace(-1, 0, length, dtype=np.float32)[None],
         valid=np.ones((1, length), np.bool_),
+        stays=np.zeros(1, np.float32),
         feature_id=artifact.feature_id,
     )
     try:

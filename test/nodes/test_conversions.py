@@ -84,6 +84,7 @@ def windows(tracks: Tracks) -> TrackWindows:
         features=random.normal(size=(1, 4, 5)).astype(np.float32),
         times=np.array([[-0.3, -0.2, -0.1, 0.0]], np.float32),
         valid=np.array([[False, True, True, True]]),
+        stays=np.array([12.3], np.float32),
         feature_id="abc123",
     )
 
@@ -200,6 +201,7 @@ def test_features_of_wrong_size_are_refused(
         ("observations", array.array("H", [1]), "observations: got 1 values, expected 2"),
         ("times", array.array("f"), "times: got 0 values, expected 1 x 4 = 4"),
         ("valid", array.array("B", [1] * 5), "valid: got 5 values"),
+        ("stays", array.array("f", [1.0, 2.0]), "stays: got 2 values, expected 1"),
         ("window_length", 0, "features: got 20 values"),
     ],
 )
