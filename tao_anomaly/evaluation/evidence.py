@@ -13,8 +13,8 @@ from tao_anomaly.config import WindowConfig
 from tao_anomaly.datasets.dataset import Clip
 from tao_anomaly.detection.boxes import iou
 from tao_anomaly.evaluation.features import EvaluationStore
-from tao_anomaly.scoring.cues import unit_length
 from tao_anomaly.scoring.fitting import windows_of
+from tao_anomaly.scoring.nearest import unit_length
 from tao_anomaly.scoring.window_model import WindowModel
 from tao_anomaly.structures import FloatArray, Tracks, TrackWindows
 from tao_anomaly.visualization.findings import Finding

@@ -95,13 +95,14 @@ class ScoringConfig:
         (0.2, 0.2, 0.2, 0.2, 0.2), "weight of each term in the score"
     )
     cues: tuple[str, ...] = setting(
-        ("speed", "appearance", "flow", "class", "local_velocity"),
+        ("speed", "appearance", "flow", "class", "local_velocity", "stay"),
         "terms beside those of the network, of tao_anomaly.scoring.cues",
     )
     # Of the fast, speed has said already what local_velocity says: with 1, speed-ups of normal
-    # footage were found less often than without it, with 0.5 as often.
+    # footage were found less often than without it, with 0.5 as often. stay, which is 0 for all but
+    # the longest of normal stays, cost them nothing with 1.
     cue_weights: tuple[float, ...] = setting(
-        (1.0, 1.0, 1.0, 1.0, 0.5), "weight of each cue in the score"
+        (1.0, 1.0, 1.0, 1.0, 0.5, 1.0), "weight of each cue in the score"
     )
     time_passes: int = setting(2, "passes with hidden steps", minimum=1, maximum=8)
     cue_passes: bool = setting(True, "one more pass with all motion hidden, one with appearance")

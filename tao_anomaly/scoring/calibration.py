@@ -20,10 +20,10 @@ class Calibration:
 
     location, scale: of the exponential tail of each raw term there. A standardised term is minus
     the logarithm of the share of normal windows that reach it, less 1: for terms with such a tail 0
-    on average, and of deviation 1. It lies between -1 (all reach it) and `cap`, so that one cue
-    cannot drown the others. weights: of the terms in the score, which is then Fisher's combination
-    of their tail probabilities. threshold: JSON description of the rule and what it found.
-    evidence: what was fitted and checked on what.
+    on average, and of deviation 1. Where nearly all have one value, the least, that is 0. It lies
+    between -1 (all reach it) and `cap`, so that one cue cannot drown the others. weights: of the
+    terms in the score, which is then Fisher's combination of their tail probabilities. threshold:
+    JSON description of the rule and what it found. evidence: what was fitted and checked on what.
     """
 
     term_names: tuple[str, ...]
@@ -100,10 +100,14 @@ def _exponential_tail(values: NDArray[np.float64]) -> tuple[float, float]:
     """Return location and scale such that ``exp(-1 - (x - location) / scale)`` is the tail at x.
 
     The scale is the mean excess over the quantile where the tail begins, which is the likeliest for
-    an exponential one. Values without a tail there keep their deviation as scale.
+    an exponential one. Values without a tail there keep their deviation as scale. Where
+    nearly all have the least value, that is the location, and the few beyond it, who may be of one
+    track, make no unit smaller than the term's own.
     """
     start = float(np.quantile(values, 1 - _TAIL))
     beyond = values[values > start]
+    if start == values.min():
+        return start, max(float(beyond.mean()) - start, 1.0) if len(beyond) else 1.0
     scale = float(beyond.mean() - start) if len(beyond) else float(values.std())
     scale = scale if scale > 1e-9 else 1.0
     return start + (1 + float(np.log(_TAIL))) * scale, scale

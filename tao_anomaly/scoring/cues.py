@@ -1,4 +1,4 @@
-"""Cues without training: speed, looks, movement in the box, what it is, movement for its place.
+"""Cues without training: speed, looks, movement in the box, kind, movement for its place, stay.
 
 Each is compared with normal footage alone. They are a model of their own, and stand beside the
 temporal MAE, whose view is relative: what is steadily unusual can be predicted from itself.
@@ -6,6 +6,7 @@ temporal MAE, whose view is relative: what is steadily unusual can be predicted 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -13,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from tao_anomaly.config import FeatureConfig
 from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import Artifact, ArtifactError
 from tao_anomaly.model.config import ScoringConfig
+from tao_anomaly.scoring.belief import belief
 from tao_anomaly.scoring.local_velocity import LocalVelocities, told
+from tao_anomaly.scoring.long_stay import beyond, long_stay
+from tao_anomaly.scoring.nearest import mean_distance, unit_length
 from tao_anomaly.structures import (
     BoolArray,
     FeatureLayout,
@@ -32,8 +35,6 @@ from tao_anomaly.structures import (
 KIND = "cues"
 _MEMORY = 4000  # most normal observations kept
 _NEIGHBOURS = 5  # that a flow is compared with
-_HALF_BELIEVED = 0.01  # s^2: scatter of times from which a fitted velocity counts by half
-_BELIEVED_OVER = FeatureConfig.velocity_span  # seconds of a window that count for it
 _X, _Y = KINEMATICS.index("x"), KINEMATICS.index("y")
 _LOG_HEIGHT = KINEMATICS.index("log_height")
 _VELOCITY = slice(KINEMATICS.index("velocity_x"), KINEMATICS.index("velocity_y") + 1)
@@ -49,7 +50,8 @@ class Cues:
     flow, in person heights a second, to the nearest of `flows` ``(R, DIRECTIONS)``. class: minus
     the logarithm of the class's share in `class_counts` ``(C,)``, the objects seen of each class.
     local_velocity: distance of the velocity, in person heights a second, to those of `local` that
-    were seen near there, less where few observations tell it.
+    were seen near there, less where few observations tell it. stay: how far the seconds that the
+    object has stayed where it is are beyond `long_stay`, 0 where the camera moves: no place stays.
     """
 
     layout: FeatureLayout
@@ -59,6 +61,7 @@ class Cues:
     class_counts: FloatArray
     local: LocalVelocities
     term_names: tuple[str, ...]
+    long_stay: float = math.inf
 
     @staticmethod
     def fit(
@@ -93,6 +96,7 @@ class Cues:
             ).astype(np.float32),
             local=LocalVelocities.none(),
             term_names=check_cues(tuple(CUES) if terms is None else terms),
+            long_stay=long_stay(clips),
         )
         return replace(
             cues, flows=cues.flow(seen[rows]), local=cues._seen_locally(clips, seen, seed)
@@ -116,7 +120,7 @@ class Cues:
     def speeds(self, windows: TrackWindows) -> FloatArray:
         """Return the speed ``(M,)`` of the newest step in person heights a second."""
         speed = np.linalg.norm(self.velocities(windows.features[:, -1]), axis=1)
-        return np.asarray(speed * _belief(windows), np.float32)
+        return np.asarray(speed * belief(windows), np.float32)
 
     def velocities(self, features: FloatArray) -> FloatArray:
         """Return the velocity ``(N, 2)`` of features ``(N, D)`` in person heights a second."""
@@ -128,7 +132,7 @@ class Cues:
         newest = windows.features[:, -1]
         places = self._places(newest, _aspect(windows))
         apart = self.local.distance(places, self.velocities(newest), self._person(newest))
-        return np.asarray(apart * _belief(windows), np.float32)
+        return np.asarray(apart * belief(windows), np.float32)
 
     def flow(self, features: FloatArray) -> FloatArray:
         """Return the flow of features ``(N, D)`` in person heights a second."""
@@ -181,17 +185,18 @@ class Cues:
             "cues.class_counts": self.class_counts,
             "cues.places": self.local.places,
             "cues.velocities": self.local.velocities,
+            "cues.long_stay": np.array([self.long_stay], np.float32),
         }
 
 
 def _appearance(cues: Cues, windows: TrackWindows) -> FloatArray:
     newest = windows.features[:, -1, cues.layout.appearance_slice]
-    return _nearest(unit_length(newest), cues.appearances, cues.appearance_squares, 1)
+    return mean_distance(unit_length(newest), cues.appearances, cues.appearance_squares, 1)
 
 
 def _flow(cues: Cues, windows: TrackWindows) -> FloatArray:
     newest = cues.flow(windows.features[:, -1])
-    return _nearest(newest, cues.flows, cues.flow_squares, _NEIGHBOURS)
+    return mean_distance(newest, cues.flows, cues.flow_squares, _NEIGHBOURS)
 
 
 def _class(cues: Cues, windows: TrackWindows) -> FloatArray:
@@ -201,12 +206,19 @@ def _class(cues: Cues, windows: TrackWindows) -> FloatArray:
     return np.asarray(np.log((cues.class_counts.sum() + 1) / (counts + 1)), np.float32)
 
 
+def _stay(cues: Cues, windows: TrackWindows) -> FloatArray:
+    if not cues.scale.lowest > 0:
+        return np.zeros(len(windows.index), np.float32)
+    return beyond(windows.stays, cues.long_stay)
+
+
 CUES: dict[str, Callable[[Cues, TrackWindows], FloatArray]] = {
     "speed": Cues.speeds,
     "appearance": _appearance,
     "flow": _flow,
     "class": _class,
     "local_velocity": Cues.local_velocities,
+    "stay": _stay,
 }
 
 _WEIGHTS = dict(zip(ScoringConfig.cues, ScoringConfig.cue_weights, strict=True))
@@ -242,6 +254,7 @@ def read_cues(artifact: Artifact, scale: SceneScale, names: tuple[str, ...]) -> 
         class_counts=artifact.tensor("cues.class_counts", (None,)),
         local=_read_local(artifact) if "local_velocity" in names else LocalVelocities.none(),
         term_names=names,
+        long_stay=_read_long_stay(artifact) if "stay" in names else math.inf,
     )
     for key in ("cues.appearances", "cues.flows", "cues.class_counts"):
         values = cues.tensors()[key]
@@ -256,23 +269,14 @@ def _read_local(artifact: Artifact) -> LocalVelocities:
     return LocalVelocities(places, artifact.tensor("cues.velocities", (len(places), 2)))
 
 
-def unit_length(values: FloatArray) -> FloatArray:
-    """Return vectors ``(N, A)`` at length 1."""
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(values / np.maximum(length, 1e-6), np.float32)
-
-
-def _nearest(values: FloatArray, memory: FloatArray, squares: FloatArray, count: int) -> FloatArray:
-    """Return the mean Euclidean distance of each value to its `count` nearest in memory.
-
-    squares ``(R,)``: squared lengths of the memory's rows.
-    """
-    if not len(values):
-        return np.zeros(0, np.float32)
-    squared = (values**2).sum(axis=1)[:, None] - 2 * values @ memory.T + squares[None]
-    count = min(count, len(memory))
-    nearest = np.partition(squared, count - 1, axis=1)[:, :count]
-    return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1), np.float32)
+def _read_long_stay(artifact: Artifact) -> float:
+    seconds = float(artifact.tensor("cues.long_stay", (1,))[0])
+    if seconds <= 0:
+        raise ArtifactError(
+            f"{artifact.folder}: key 'cues.long_stay' is {seconds}, expected seconds above 0; fit"
+            " the model again"
+        )
+    return seconds
 
 
 def _aspect(seen: TrackFeatures | TrackWindows) -> float:
@@ -285,18 +289,3 @@ def _drawn(rows: IntArray, seed: int) -> IntArray:
     if len(rows) <= _MEMORY:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, _MEMORY, replace=False))
-
-
-def _belief(windows: TrackWindows) -> FloatArray:
-    """Return what a fitted velocity counts ``(M,)``, 0 to 1."""
-    scatter = _scatter(windows)
-    return np.asarray(scatter / (scatter + _HALF_BELIEVED), np.float32)
-
-
-def _scatter(windows: TrackWindows) -> FloatArray:
-    """Return the sum of squared deviations of the recent steps' times ``(M,)``, in s^2."""
-    recent = windows.valid & (windows.times >= -_BELIEVED_OVER)
-    count = np.maximum(recent.sum(axis=1), 1)[:, None]
-    times = np.where(recent, windows.times, 0.0)
-    deviations = np.where(recent, times - times.sum(axis=1, keepdims=True) / count, 0.0)
-    return np.asarray((deviations**2).sum(axis=1), np.float32)

@@ -21,6 +21,7 @@ _WORDS = {
     "speed": ("unusual speed", "speed unlike any seen"),
     "flow": ("unusual movement", "movement unlike any seen"),
     "local_velocity": ("unusual movement for this place", "movement never seen at this place"),
+    "stay": ("stays unusually long", "stays longer than any seen"),
     "class": ("rare kind of object", "kind of object never seen"),
     "step_motion": ("unsteady motion", "erratic motion"),
     "cue_motion": ("motion unusual for this appearance", "motion unlike any looking so"),

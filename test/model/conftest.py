@@ -86,6 +86,7 @@ def artifact_folder(tmp_path: Path) -> Path:
         class_counts=np.array([3], np.float32),
         local=LocalVelocities(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)),
         term_names=scoring.cues,
+        long_stay=5.0,
     )
     save_artifact(
         tmp_path / "model",

@@ -162,7 +162,7 @@ def setting(section: str, key: str, value: Any) -> Callable[[dict[str, Any]], No
         (setting("model", "pooling", "os.system"), "pooling: got 'os.system'"),
         (setting("scoring", "terms", ["speed"]), r"terms: got \['speed'\]"),
         (setting("scoring", "cues", ["smell"]), "cues: got smell, expected some of speed"),
-        (setting("scoring", "cues", ["speed"]), r"cue_weights: got 5 weights for 1 cues"),
+        (setting("scoring", "cues", ["speed"]), r"cue_weights: got 6 weights for 1 cues"),
         (lambda d: d["config"].pop("masks"), "masks: got None"),
         (lambda d: d["config"].pop("scene_scale"), "scene_scale"),
     ],

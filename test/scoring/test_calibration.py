@@ -43,13 +43,22 @@ def test_fit_measures_the_tail_of_the_finite_rows() -> None:
     raw = np.concatenate([steps, [[np.nan, 100], [100, np.inf]]]).astype(np.float32)
     fitted = Calibration.fit(raw, term_names=("a", "b"), weights=(1, 1), cap=10)
     # Of 0 to 10 the tail begins at 9, and 10 is 1 beyond: a tenth reaches 9, so 9 is ln(10) - 1.
-    assert fitted.scale == (1.0, 1.0)  # a term that never varies keeps its unit
-    np.testing.assert_allclose(fitted.location, (10 - np.log(10), 6 - np.log(10)))
-    found = fitted.standardise(np.array([[9, 5], [12, 0]], np.float32))
-    np.testing.assert_allclose(
-        found, np.log(10) - 1 + np.array([[0, 0], [3, -5]]).clip(-np.log(10))
-    )
+    assert fitted.scale == (1.0, 1.0)  # a term that never varies keeps its unit, and says nothing
+    np.testing.assert_allclose(fitted.location, (10 - np.log(10), 5))
+    found = fitted.standardise(np.array([[9, 5], [12, 8]], np.float32))
+    np.testing.assert_allclose(found, [[np.log(10) - 1, 0], [np.log(10) + 2, 3]], rtol=1e-6)
     assert fitted.threshold["value"] > 1e38  # nothing is anomalous until a rule has been fitted
+
+
+@pytest.mark.parametrize(("few", "scale"), [(0.1, 1.0), (4.0, 4.0)])
+def test_what_nearly_all_have_adds_nothing(few: float, scale: float) -> None:
+    raw = np.zeros((100, 1), np.float32)
+    raw[7:12] = few  # of one track, say: so little makes no unit
+    fitted = Calibration.fit(raw, term_names=("stay",), weights=(1,), cap=10)
+    assert fitted.location == (0,)
+    assert fitted.scale == pytest.approx((scale,))
+    found = fitted.standardise(np.array([[0], [8]], np.float32))
+    np.testing.assert_allclose(found, [[0], [8 / scale]], rtol=1e-6)
 
 
 def test_a_term_says_how_few_normal_windows_reach_it() -> None:

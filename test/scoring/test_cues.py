@@ -137,7 +137,8 @@ def test_fit_remembers_normal_observations(make_features: MakeFeatures) -> None:
     assert (cues.appearances.shape, cues.flows.shape) == ((2000, 4), (2000, DIRECTIONS))
     np.testing.assert_allclose(np.linalg.norm(cues.appearances, axis=1), 1, rtol=1e-5)
     assert cues.class_counts.tolist() == [2000]
-    assert cues.term_names == NAMES == ("speed", "appearance", "flow", "class", "local_velocity")
+    assert cues.term_names == NAMES
+    assert NAMES == ("speed", "appearance", "flow", "class", "local_velocity", "stay")
     usual = vector([5, 0, -2, 1], flow=(0.5,) * DIRECTIONS)
     odd = vector([-5, 0, 2, -1], flow=(5,) * DIRECTIONS)
     near, far = cues.terms(window(make_features, usual, odd))
@@ -208,6 +209,8 @@ def test_a_saved_model_scores_alike(make_features: MakeFeatures, tmp_path: Path)
         (None, {"cues.class_counts": None}, "key 'cues.class_counts' is missing"),
         (None, {"cues.places": None}, "key 'cues.places' is missing"),
         (None, {"cues.velocities": np.zeros((7, 2))}, "key 'cues.velocities' has shape"),
+        (None, {"cues.long_stay": None}, "key 'cues.long_stay' is missing"),
+        (None, {"cues.long_stay": np.zeros(1)}, "key 'cues.long_stay' is 0.0, expected seconds"),
         (None, {"cues.appearances": np.full((1, 4), np.nan)}, "key 'cues.appearances' has values"),
     ],
 )
@@ -225,11 +228,11 @@ def test_a_model_that_does_not_fit_names_the_key(
         build_window_model(load_artifact(tmp_path / "model"))
 
 
-def test_a_model_older_than_local_velocity_loads(
+def test_a_model_older_than_local_velocity_and_stay_loads(
     make_features: MakeFeatures, tmp_path: Path
 ) -> None:
     cues = replace(fitted(make_features, 20), term_names=("speed", "flow"))
-    younger = ("cues.places", "cues.velocities")
+    younger = ("cues.places", "cues.velocities", "cues.long_stay")
     tensors = {key: value for key, value in cues.tensors().items() if key not in younger}
     save(cues, tmp_path / "model", cues.config(), tensors)
     loaded = build_window_model(load_artifact(tmp_path / "model"))
@@ -240,4 +243,4 @@ def test_a_model_older_than_local_velocity_loads(
 def test_the_cues_beside_a_network_are_those_without_one() -> None:
     defaults = ScoringConfig()
     assert defaults.cues == NAMES
-    assert defaults.cue_weights == by_hand(*NAMES).weights == (1, 1, 1, 1, 0.5)
+    assert defaults.cue_weights == by_hand(*NAMES).weights == (1, 1, 1, 1, 0.5, 1)

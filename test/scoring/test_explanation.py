@@ -32,6 +32,8 @@ def test_the_leading_term_adds_most(contributions: tuple[float, ...], leading: s
         ("flow", 3.0, 1.0, "unusual movement"),
         ("flow", 6.0, 0.0, "movement unlike any seen"),  # seen once: no speed is known yet
         ("local_velocity", 3.0, 1.0, "unusual movement for this place"),
+        ("stay", 3.0, 1.0, "stays unusually long"),
+        ("stay", 6.0, 9.0, "stays longer than any seen"),  # whatever its speed
         ("class", 7.0, 2.0, "kind of object never seen"),
         ("appearance", 2.0, 9.0, "unusual appearance"),
         ("appearance", 6.0, 9.0, "appearance unlike any seen"),
