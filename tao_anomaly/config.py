@@ -63,6 +63,13 @@ class DetectorConfig:
     max_detections: int = setting(
         100, "most boxes kept in one image, best first", minimum=1, maximum=256
     )
+    moving_confidence: float = setting(
+        0.0,
+        "confidence of what moves and has no box, in front of a camera that stands still, as of an"
+        " object of the class `moving object`, such as 0.5; 0: only what the network knows",
+        minimum=0.0,
+        maximum=1.0,
+    )
     threads: int = setting(0, "CPU threads of the detector; 0: as many as torch takes", minimum=0)
 
 

@@ -13,6 +13,7 @@ from tao_anomaly.model.artifact import Artifact
 from tao_anomaly.scoring.events import EventDetector
 from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.structures import (
+    MOVING_OBJECT,
     AnomalyEvent,
     AnomalyScores,
     FeatureLayout,
@@ -22,6 +23,7 @@ from tao_anomaly.structures import (
 )
 from tao_anomaly.tracking.byte_track import ByteTracker
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotionEstimator
+from tao_anomaly.tracking.moving_areas import CLASS_NAME, MovingAreas
 from tao_anomaly.tracking.tracker import EpochGuard, Tracker
 from tao_anomaly.windows import TrackBuffer
 
@@ -31,7 +33,8 @@ log = logging.getLogger(__name__)
 class Perception:
     """Detection, tracking and features of one stream.
 
-    camera: measures the motion of a camera that does not stand still.
+    camera: measures the motion of a camera that does not stand still. moving: finds what moves and
+    the network has no box for, where it does.
     skipped: images left out so far, by reason. excess: objects left out so far, beyond the most
     that the detector may give in an image. layout, feature_id, class_names: of the features.
     """
@@ -44,12 +47,14 @@ class Perception:
         extractor: FeatureExtractor,
         guard: EpochGuard,
         camera: CameraMotionEstimator | None = None,
+        moving: MovingAreas | None = None,
     ) -> None:
         self.detector = detector
         self.tracker = tracker
         self.extractor = extractor
         self.guard = guard
         self.camera = camera
+        self.moving = moving
         self.skipped: Counter[str] = Counter()
         self.excess = 0
 
@@ -58,6 +63,8 @@ class Perception:
         """Build the stages; streams may share one `detector`, which holds no state of theirs."""
         validate(config)
         detector = detector or Detector.from_config(config.detector)
+        confidence = config.detector.moving_confidence
+        still = config.tracker.camera_motion == "static"
         return Perception(
             detector=detector,
             tracker=ByteTracker(config.tracker),
@@ -67,9 +74,8 @@ class Perception:
                 camera_motion=config.tracker.camera_motion,
             ),
             guard=EpochGuard(config.tracker),
-            camera=(
-                CameraMotionEstimator() if config.tracker.camera_motion == "compensate" else None
-            ),
+            camera=None if still else CameraMotionEstimator(),
+            moving=(MovingAreas(confidence=confidence) if still and confidence > 0 else None),
         )
 
     @property
@@ -85,7 +91,10 @@ class Perception:
     @property
     def class_names(self) -> dict[int, str]:
         """What each class index is called."""
-        return self.detector.backend.class_names
+        names = dict(self.detector.backend.class_names)
+        if self.moving:
+            names[MOVING_OBJECT] = CLASS_NAME
+        return names
 
     @property
     def epoch(self) -> int:
@@ -117,6 +126,9 @@ class Perception:
         if self.epoch != previous:
             self._restart_stages()
         motion = self.camera.update(frame.image, detections.boxes) if self.camera else STILL
+        if self.moving:
+            most = self.detector.config.max_detections
+            detections = self.moving.add(detections, frame, most=most)
         self.excess += detections.excess
         tracks = self.tracker.update(detections, frame.stamp_ns, motion)
         features = self.extractor.extract(tracks, pyramid, frame, motion)
@@ -134,6 +146,8 @@ class Perception:
         self.extractor.reset()
         if self.camera:
             self.camera.reset()
+        if self.moving:
+            self.moving.reset()
 
 
 @dataclass(frozen=True)

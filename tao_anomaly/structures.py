@@ -24,6 +24,9 @@ ImageArray = NDArray[np.uint8]
 
 NANOSECONDS = 1_000_000_000
 
+# Class index of what moves and the detector has no class for: the largest that tables hold (int16).
+MOVING_OBJECT = 32767
+
 
 class TrackState(IntEnum):
     """Where a track stands in its life (values of ``TrackFeature.state``).
@@ -208,6 +211,11 @@ class TrackWindows:
     valid: BoolArray
     stays: FloatArray
     feature_id: str
+
+    @property
+    def moving(self) -> BoolArray:
+        """True ``(M,)`` where the window's object is one that only its movement shows."""
+        return np.asarray(self.tracks.class_ids[self.index] == MOVING_OBJECT)
 
     @property
     def length(self) -> int:

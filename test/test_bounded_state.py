@@ -15,6 +15,7 @@ from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.events import EventDetector
 from tao_anomaly.scoring.local_velocity import LocalVelocities
+from tao_anomaly.scoring.nearest import Memory
 from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.structures import Detections, FeatureLayout, TrackFeatures
 from tao_anomaly.tracking.byte_track import ByteTracker
@@ -42,8 +43,8 @@ def scorer() -> Scorer:
     cues = Cues(
         layout=layout,
         scale=SceneScale(),
-        appearances=np.array([[1, 0]], np.float32),
-        flows=np.zeros((1, DIRECTIONS), np.float32),
+        appearances=Memory(np.array([[1, 0]], np.float32), np.zeros(1, np.bool_)),
+        flows=Memory(np.zeros((1, DIRECTIONS), np.float32), np.zeros(1, np.bool_)),
         class_counts=np.ones(1, np.float32),
         local=LocalVelocities.none(),
         term_names=TERMS,

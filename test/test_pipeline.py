@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tao_anomaly.config import FeatureConfig, PipelineConfig, TrackerConfig, WindowConfig
+from tao_anomaly.config import (
+    DetectorConfig,
+    FeatureConfig,
+    PipelineConfig,
+    TrackerConfig,
+    WindowConfig,
+)
 from tao_anomaly.detection.detector import Detector
 from tao_anomaly.media.source import open_source
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.pipeline import Perception, Pipeline, PipelineResult
-from tao_anomaly.structures import AnomalyState, Frame
+from tao_anomaly.structures import MOVING_OBJECT, AnomalyState, Frame
 from tao_anomaly.windows import FeatureMismatchError
 
 
@@ -161,3 +167,45 @@ def test_a_model_of_a_still_camera_is_refused_where_the_camera_moves(
     moving = PipelineConfig(tracker=TrackerConfig(camera_motion="compensate"))
     with pytest.raises(FeatureMismatchError, match="fit it again"):
         Pipeline.from_config(moving, artifact=load_artifact(fitted_model), detector=detector)
+
+
+def play_square(perception: Perception) -> list[tuple[int, ...]]:
+    """Show a square that goes over a wall, which no network has a class for; return the classes."""
+    wall = np.random.default_rng(0).integers(90, 130, (240, 384, 3)).astype(np.uint8)
+    classes = []
+    for index in range(40):
+        image = wall.copy()
+        image[100:116, 20 + 4 * index : 36 + 4 * index] = 250
+        features = perception.process(Frame(image, index * 10**8, index))
+        assert features is not None
+        classes.append(tuple(features.tracks.class_ids.tolist()))
+    return classes
+
+
+def test_what_moves_without_a_class_is_tracked_where_the_camera_stands(detector: Detector) -> None:
+    config = PipelineConfig(detector=replace(detector.config, moving_confidence=0.5))
+    perception = Perception.from_config(config, detector=detector)
+    classes = play_square(perception)
+    assert classes[:30] == [()] * 30
+    assert classes[30:] == [(MOVING_OBJECT,)] * 10
+    assert perception.class_names[MOVING_OBJECT] == "moving object"
+    perception.reset()
+    assert play_square(perception) == classes
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PipelineConfig(),
+        PipelineConfig(
+            detector=DetectorConfig(moving_confidence=0.5),
+            tracker=TrackerConfig(camera_motion="compensate"),
+        ),
+    ],
+)
+def test_it_is_left_out_where_not_wanted_or_the_camera_moves(
+    config: PipelineConfig, detector: Detector
+) -> None:
+    perception = Perception.from_config(config, detector=detector)
+    assert set(play_square(perception)) == {()}
+    assert MOVING_OBJECT not in perception.class_names

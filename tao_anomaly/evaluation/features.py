@@ -1,4 +1,4 @@
-"""What an evaluation reads: track features and all of the detector's boxes, of every frame.
+"""What an evaluation reads: track features and all boxes that were found, of every frame.
 
 Both come from one pass over the images. Features lie in a feature store, the boxes beside them in
 ``<store>/boxes/<dataset>/<clip>.npz``; what is there already is not made again.
@@ -18,12 +18,14 @@ from tqdm import tqdm
 from tao_anomaly.atomic_file import write_atomically
 from tao_anomaly.config import PipelineConfig
 from tao_anomaly.datasets.dataset import TEST, Clip
-from tao_anomaly.detection.detector import Detector, FeaturePyramid
 from tao_anomaly.extraction import ClipExtractor, ClipTask, perception_settings
 from tao_anomaly.media.clip_file import StoreError
 from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.metrics.regions import RegionTracks
-from tao_anomaly.structures import Detections, FloatArray, ImageArray, IntArray, TrackFeatures
+from tao_anomaly.pipeline import Perception
+from tao_anomaly.structures import Detections, FloatArray, IntArray, TrackFeatures, Tracks
+from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
+from tao_anomaly.tracking.tracker import Tracker
 from tao_anomaly.windows import FeatureMismatchError
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FrameBoxes:
-    """All boxes the detector found in a clip, tracked or not.
+    """All boxes found in a clip, tracked or not.
 
     frames ``(N,)``: frame numbers. boxes ``(N, 4)`` in pixels of the source image.
     """
@@ -44,7 +46,7 @@ class FrameBoxes:
 class ClipFeatures:
     """What a method sees of a test clip; only the oracles look at `regions`.
 
-    frames ``(F,)``: number of each of `images`. all_boxes: of the detector, tracked or not. rate:
+    frames ``(F,)``: number of each of `images`. all_boxes: tracked or not. rate:
     frames a second.
     """
 
@@ -62,18 +64,21 @@ class ClipFeatures:
         return np.repeat(self.frames, [len(image.tracks) for image in self.images])
 
 
-class RecordingDetector(Detector):
-    """A detector that keeps the boxes of every image since `take`."""
+class RecordingTracker:
+    """A tracker that keeps the boxes it was given of every image since `take`."""
 
-    def __init__(self, detector: Detector) -> None:
-        super().__init__(backend=detector.backend, config=detector.config)
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
         self._found: list[FloatArray] = []
 
-    def detect(self, image: ImageArray) -> tuple[Detections, FeaturePyramid]:
-        """Return what the detector finds, and keep its boxes."""
-        detections, pyramid = super().detect(image)
+    def update(self, detections: Detections, stamp_ns: int, motion: CameraMotion = STILL) -> Tracks:
+        """Return what the tracker does, and keep the boxes."""
         self._found.append(detections.boxes)
-        return detections, pyramid
+        return self._tracker.update(detections, stamp_ns, motion)
+
+    def reset(self, epoch: int) -> None:
+        """Forget all objects, but not the boxes."""
+        self._tracker.reset(epoch)
 
     def take(self, frames: IntArray) -> FrameBoxes:
         """Return the boxes kept, and forget them; frames ``(F,)``: numbers of those images."""
@@ -86,6 +91,18 @@ class RecordingDetector(Detector):
             )
         boxes = np.concatenate([np.zeros((0, 4), np.float32), *found])
         return FrameBoxes(np.repeat(frames, counts), boxes)
+
+
+class RecordingExtractor(ClipExtractor):
+    """Extracts clips and keeps the boxes of the last one, tracked or not."""
+
+    recorder: RecordingTracker
+
+    def perception(self) -> Perception:
+        """Return fresh stages for a clip, whose tracker records."""
+        perception = super().perception()
+        perception.tracker = self.recorder = RecordingTracker(perception.tracker)
+        return perception
 
 
 class EvaluationStore:
@@ -115,7 +132,7 @@ class EvaluationStore:
         log.info("%d clips stored before, %d to extract", len(clips) - len(pending), len(pending))
         if not pending:
             return
-        extractor = ClipExtractor(str(self.folder), self.config, precision)
+        extractor = RecordingExtractor(str(self.folder), self.config, precision)
         made = extractor.perception().feature_id
         if made != feature_id:
             raise FeatureMismatchError(
@@ -123,12 +140,11 @@ class EvaluationStore:
                 " fitted on; use its detector weights and settings (pipeline.detector,"
                 " pipeline.features)"
             )
-        extractor.detector = recorder = RecordingDetector(extractor.detector)
         self.features.remove_unfinished()
         with tqdm(total=sum(clip.frame_count for clip in pending), unit="frame") as bar:
             for clip in pending:
                 bar.set_postfix_str(clip.name)
-                self._extract(clip, extractor, recorder, bar.update)
+                self._extract(clip, extractor, bar.update)
         self.features = FeatureStore(self.folder)
 
     def read(self, clip: Clip) -> ClipFeatures:
@@ -166,16 +182,12 @@ class EvaluationStore:
         return self.name(clip.name) in held and has_boxes
 
     def _extract(
-        self,
-        clip: Clip,
-        extractor: ClipExtractor,
-        recorder: RecordingDetector,
-        on_frame: Callable[[], object],
+        self, clip: Clip, extractor: RecordingExtractor, on_frame: Callable[[], object]
     ) -> None:
         result = extractor.extract(ClipTask.of(self.dataset, clip), on_frame)
         if result.error:
             raise StoreError(f"{result.name} could not be extracted: {result.error}")
-        found = recorder.take(FeatureStore(self.folder).frames(result.name))
+        found = extractor.recorder.take(FeatureStore(self.folder).frames(result.name))
         if clip.split == TEST:
             _save(self._boxes_path(clip.name), found)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.linear_model import HuberRegressor
 
-from tao_anomaly.structures import FloatArray, TrackFeatures
+from tao_anomaly.structures import MOVING_OBJECT, FloatArray, TrackFeatures
 
 _CONFIDENT = 0.5  # detections from here on are whole objects, most of them
 _FEWEST = 50  # observations a line is fitted on; fewer give a constant
@@ -75,5 +75,5 @@ def _observations(image: TrackFeatures) -> Iterable[tuple[float, float, float]]:
     tracks, size = image.tracks, image.image_size[0]
     for box, score, class_id in zip(tracks.boxes, tracks.scores, tracks.class_ids, strict=True):
         whole = box[1] > 1 and box[3] < size - 1
-        if whole and score >= _CONFIDENT:
+        if whole and score >= _CONFIDENT and class_id != MOVING_OBJECT:
             yield float(class_id), float(box[3]) / size, float(box[3] - box[1]) / size

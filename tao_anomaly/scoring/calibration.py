@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tao_anomaly.structures import FloatArray
+from tao_anomaly.structures import BoolArray, FloatArray
 
 _TAIL = 0.1  # share of normal windows that the tail of a term is fitted on
+_FEWEST = 100  # windows of a group for tails of its own
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Calibration:
     between -1 (all reach it) and `cap`, so that one cue cannot drown the others. weights: of the
     terms in the score, which is then Fisher's combination of their tail probabilities. threshold:
     JSON description of the rule and what it found. evidence: what was fitted and checked on what.
+    moving_location, moving_scale: of the objects that only their movement shows, which differ more
+    from each other; empty where normal footage has too few of them: they are as others then.
     """
 
     term_names: tuple[str, ...]
@@ -33,19 +36,32 @@ class Calibration:
     cap: float
     threshold: dict[str, Any]
     evidence: dict[str, Any] = field(default_factory=dict)
+    moving_location: tuple[float, ...] = ()
+    moving_scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "term_names", tuple(map(str, self.term_names)))
-        for name in ("location", "scale", "weights"):
+        _expect(
+            len(self.moving_location) == len(self.moving_scale),
+            "moving_scale",
+            self.moving_scale,
+            f"{len(self.moving_location)} values",
+        )
+        may_lack = () if self.moving_location else ("moving_location", "moving_scale")
+        for name in ("location", "scale", "weights", "moving_location", "moving_scale"):
             values = tuple(float(value) for value in getattr(self, name))
-            if len(values) != len(self.term_names):
+            if len(values) != len(self.term_names) and name not in may_lack:
                 raise ValueError(
                     f"key {name!r} has {len(values)} values, expected {len(self.term_names)}"
                 )
             object.__setattr__(self, name, values)
-        _expect(np.isfinite(self.location).all(), "location", self.location, "finite values")
-        scales = np.isfinite(self.scale).all() and min(self.scale, default=1) > 0
-        _expect(scales, "scale", self.scale, "finite values above 0")
+        for name in ("location", "moving_location"):
+            values = getattr(self, name)
+            _expect(np.isfinite(values).all(), name, values, "finite values")
+        for name in ("scale", "moving_scale"):
+            values = getattr(self, name)
+            positive = np.isfinite(values).all() and min(values, default=1) > 0
+            _expect(positive, name, values, "finite values above 0")
         weights = np.isfinite(self.weights).all() and min(self.weights, default=0) >= 0
         rule = "finite values of at least 0, not all 0"
         _expect(weights and sum(self.weights) > 0, "weights", self.weights, rule)
@@ -53,31 +69,57 @@ class Calibration:
 
     @staticmethod
     def fit(
-        raw: FloatArray, *, term_names: tuple[str, ...], weights: tuple[float, ...], cap: float
+        raw: FloatArray,
+        *,
+        term_names: tuple[str, ...],
+        weights: tuple[float, ...],
+        cap: float,
+        moving: BoolArray | None = None,
     ) -> Calibration:
         """Standardise raw terms ``(N, K)`` of normal windows; the threshold is still open.
 
-        Rows with a NaN are left out. Raises ValueError where nothing remains.
+        moving ``(N,)``: True where only its movement shows the object. Rows with a NaN are left
+        out. Raises ValueError where nothing remains.
         """
-        finite = raw[np.isfinite(raw).all(axis=1)].astype(np.float64)
+        known = np.isfinite(raw).all(axis=1)
+        finite, moving = raw[known].astype(np.float64), _mask(moving, raw)[known]
         if len(finite) < 2:
             raise ValueError(
                 f"got {len(finite)} scored windows of normal footage, expected at least 2; give"
                 " footage in which objects are tracked"
             )
-        location, scale = zip(*map(_exponential_tail, finite.T), strict=True)
+        many = min(moving.sum(), (~moving).sum()) >= _FEWEST
+        tails = [_exponential_tail(column) for column in (finite[~moving] if many else finite).T]
+        # What all of them have alike is compared with the others: their class.
+        moving_tails = [
+            _exponential_tail(column) if np.ptp(column) > 0 else tail
+            for column, tail in zip(finite[moving].T, tails, strict=True)
+            if many
+        ]
+        location, scale = zip(*tails, strict=True)
+        moving_location, moving_scale = zip(*moving_tails, strict=True) if many else ((), ())
         return Calibration(
             term_names=term_names,
             location=location,
             scale=scale,
+            moving_location=moving_location,
+            moving_scale=moving_scale,
             weights=weights,
             cap=cap,
             threshold={"rule": "fixed", "value": float(np.finfo(np.float32).max)},
         )
 
-    def standardise(self, raw: FloatArray) -> FloatArray:
-        """Return the capped standardised terms of raw ones, both ``(N, K)``."""
-        values = (raw.astype(np.float64) - _row(self.location)) / _row(self.scale)
+    def standardise(self, raw: FloatArray, moving: BoolArray | None = None) -> FloatArray:
+        """Return the capped standardised terms of raw ones, both ``(N, K)``.
+
+        moving ``(N,)``: True where only its movement shows the object, False everywhere if None.
+        """
+        location, scale = _row(self.location), _row(self.scale)
+        if self.moving_location:
+            others = _mask(moving, raw)[:, None]
+            location = np.where(others, _row(self.moving_location), location)
+            scale = np.where(others, _row(self.moving_scale), scale)
+        values = (raw.astype(np.float64) - location) / scale
         return np.clip(values, -1.0, self.cap).astype(np.float32)
 
     @property
@@ -94,6 +136,10 @@ class Calibration:
     def contributions(self, standardised: FloatArray) -> FloatArray:
         """Return what each term adds to the score, ``(N, K)``; their sum is the score."""
         return (standardised * self.shares).astype(np.float32)
+
+
+def _mask(moving: BoolArray | None, raw: FloatArray) -> BoolArray:
+    return np.zeros(len(raw), np.bool_) if moving is None else moving
 
 
 def _exponential_tail(values: NDArray[np.float64]) -> tuple[float, float]:

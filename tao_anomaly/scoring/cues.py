@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from tao_anomaly.model.config import ScoringConfig
 from tao_anomaly.scoring.belief import belief
 from tao_anomaly.scoring.local_velocity import LocalVelocities, told
 from tao_anomaly.scoring.long_stay import beyond, long_stay
-from tao_anomaly.scoring.nearest import mean_distance, unit_length
+from tao_anomaly.scoring.nearest import Memory, unit_length
 from tao_anomaly.structures import (
+    MOVING_OBJECT,
     BoolArray,
     FeatureLayout,
     FloatArray,
@@ -46,9 +46,9 @@ class Cues:
     """Scores the newest step of a window by the cues `term_names`.
 
     speed: person heights a second, less where few observations tell it. appearance: distance of the
-    GAP feature, at length 1, to the nearest of `appearances` ``(R, A)``. flow: mean distance of the
-    flow, in person heights a second, to the nearest of `flows` ``(R, DIRECTIONS)``. class: minus
-    the logarithm of the class's share in `class_counts` ``(C,)``, the objects seen of each class.
+    GAP feature, at length 1, to the nearest of `appearances`. flow: mean distance of the flow, in
+    person heights a second, to the nearest of `flows`. class: minus the logarithm of the class's
+    share in `class_counts` ``(C,)``, the objects seen of each class the detector knows.
     local_velocity: distance of the velocity, in person heights a second, to those of `local` that
     were seen near there, less where few observations tell it. stay: how far the seconds that the
     object has stayed where it is are beyond `long_stay`, 0 where the camera moves: no place stays.
@@ -56,8 +56,8 @@ class Cues:
 
     layout: FeatureLayout
     scale: SceneScale
-    appearances: FloatArray
-    flows: FloatArray
+    appearances: Memory
+    flows: Memory
     class_counts: FloatArray
     local: LocalVelocities
     term_names: tuple[str, ...]
@@ -85,21 +85,22 @@ class Cues:
             )
         seen = np.concatenate([image.features for image in images])
         rows = _drawn(np.arange(len(seen)), seed)
-        empty = np.zeros((0, 0), np.float32)
+        class_ids = np.concatenate([image.tracks.class_ids for image in images])
+        moving = class_ids == MOVING_OBJECT
         cues = Cues(
             layout=layout,
             scale=SceneScale.fit(images, camera_motion=camera_motion),
-            appearances=unit_length(seen[rows, layout.appearance_slice]),
-            flows=empty,
-            class_counts=np.bincount(
-                np.concatenate([image.tracks.class_ids for image in images])
-            ).astype(np.float32),
+            appearances=Memory(unit_length(seen[rows, layout.appearance_slice]), moving[rows]),
+            flows=Memory(np.zeros((0, 0), np.float32), moving[rows]),
+            class_counts=np.bincount(class_ids[~moving], minlength=1).astype(np.float32),
             local=LocalVelocities.none(),
             term_names=check_cues(tuple(CUES) if terms is None else terms),
             long_stay=long_stay(clips),
         )
         return replace(
-            cues, flows=cues.flow(seen[rows]), local=cues._seen_locally(clips, seen, seed)
+            cues,
+            flows=Memory(cues.flow(seen[rows]), moving[rows]),
+            local=cues._seen_locally(clips, seen, seed),
         )
 
     @property
@@ -139,16 +140,6 @@ class Cues:
         flow = features[:, self.layout.kinematics_slice][:, _FLOW]
         return np.asarray(flow / self._person(features)[:, None], np.float32)
 
-    @cached_property
-    def appearance_squares(self) -> FloatArray:
-        """Squared lengths ``(R,)`` of the appearances in memory."""
-        return (self.appearances**2).sum(axis=1)
-
-    @cached_property
-    def flow_squares(self) -> FloatArray:
-        """Squared lengths ``(R,)`` of the flows in memory."""
-        return (self.flows**2).sum(axis=1)
-
     def _seen_locally(
         self, clips: Sequence[Sequence[TrackFeatures]], seen: FloatArray, seed: int
     ) -> LocalVelocities:
@@ -179,9 +170,11 @@ class Cues:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return what the artifact's safetensors hold."""
+        moving = {"cues.moving": self.appearances.moving.astype(np.float32)}
         return {
-            "cues.appearances": self.appearances,
-            "cues.flows": self.flows,
+            **(moving if self.appearances.moving.any() else {}),
+            "cues.appearances": self.appearances.values,
+            "cues.flows": self.flows.values,
             "cues.class_counts": self.class_counts,
             "cues.places": self.local.places,
             "cues.velocities": self.local.velocities,
@@ -191,19 +184,22 @@ class Cues:
 
 def _appearance(cues: Cues, windows: TrackWindows) -> FloatArray:
     newest = windows.features[:, -1, cues.layout.appearance_slice]
-    return mean_distance(unit_length(newest), cues.appearances, cues.appearance_squares, 1)
+    return cues.appearances.distance(unit_length(newest), windows.moving, 1)
 
 
 def _flow(cues: Cues, windows: TrackWindows) -> FloatArray:
     newest = cues.flow(windows.features[:, -1])
-    return mean_distance(newest, cues.flows, cues.flow_squares, _NEIGHBOURS)
+    return cues.flows.distance(newest, windows.moving, _NEIGHBOURS)
 
 
 def _class(cues: Cues, windows: TrackWindows) -> FloatArray:
     """A class never seen counts as seen once (Laplace)."""
     ids = windows.tracks.class_ids[windows.index]
-    counts = np.append(cues.class_counts, 0)[np.minimum(ids, len(cues.class_counts))]
-    return np.asarray(np.log((cues.class_counts.sum() + 1) / (counts + 1)), np.float32)
+    known = np.append(cues.class_counts, 0)[np.minimum(ids, len(cues.class_counts))]
+    of_known = cues.class_counts.sum()
+    moving = of_known * cues.appearances.moving.sum() / max(1, (~cues.appearances.moving).sum())
+    counts = np.where(windows.moving, moving, known)
+    return np.asarray(np.log((of_known + moving + 1) / (counts + 1)), np.float32)
 
 
 def _stay(cues: Cues, windows: TrackWindows) -> FloatArray:
@@ -246,11 +242,16 @@ def build(artifact: Artifact) -> Cues:
 
 def read_cues(artifact: Artifact, scale: SceneScale, names: tuple[str, ...]) -> Cues:
     """Return cues whose arrays an artifact of any kind holds; raises ArtifactError."""
+    appearances = artifact.tensor("cues.appearances", (None, artifact.layout.appearance))
+    flows = artifact.tensor("cues.flows", (len(appearances), DIRECTIONS))
+    moving = np.zeros(len(appearances), np.float32)
+    if "cues.moving" in artifact.tensors:
+        moving = artifact.tensor("cues.moving", (len(appearances),))
     cues = Cues(
         layout=artifact.layout,
         scale=scale,
-        appearances=artifact.tensor("cues.appearances", (None, artifact.layout.appearance)),
-        flows=artifact.tensor("cues.flows", (None, DIRECTIONS)),
+        appearances=Memory(appearances, moving > 0),
+        flows=Memory(flows, moving > 0),
         class_counts=artifact.tensor("cues.class_counts", (None,)),
         local=_read_local(artifact) if "local_velocity" in names else LocalVelocities.none(),
         term_names=names,

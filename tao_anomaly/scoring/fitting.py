@@ -15,7 +15,13 @@ from tao_anomaly.scoring.normal_scores import NormalScores, ThresholdError
 from tao_anomaly.scoring.scorer import Scorer
 from tao_anomaly.scoring.thresholds import ThresholdRule, make_rule, realised_rate
 from tao_anomaly.scoring.window_model import WindowModel
-from tao_anomaly.structures import NANOSECONDS, FloatArray, TrackFeatures, TrackWindows
+from tao_anomaly.structures import (
+    NANOSECONDS,
+    BoolArray,
+    FloatArray,
+    TrackFeatures,
+    TrackWindows,
+)
 from tao_anomaly.windows import TrackBuffer
 
 log = logging.getLogger(__name__)
@@ -52,9 +58,9 @@ def calibrate(
         sparse = replace(windows, hop=max(windows.hop, scorer.network_hop))
     else:
         sparse = windows
-    table, speeds = _raw_terms(model, calibration_clips, sparse)
+    table, speeds, moving = _raw_terms(model, calibration_clips, sparse)
     open_ended = Calibration.fit(
-        table, term_names=model.term_names, weights=weights, cap=config.cap
+        table, term_names=model.term_names, weights=weights, cap=config.cap, moving=moving
     )
     made = Scorer(model=model, calibration=open_ended, feature_id=feature_id, config=scorer)
     normal = normal_scores(made, calibration_clips, windows)
@@ -75,16 +81,21 @@ def calibrate(
 
 def _raw_terms(
     model: WindowModel, clips: Clips, windows: WindowConfig
-) -> tuple[FloatArray, FloatArray]:
-    """Return raw terms ``(N, K)`` and speeds ``(N,)`` of all windows of the clips."""
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return raw terms ``(N, K)`` and speeds ``(N,)`` of all windows of the clips.
+
+    And True ``(N,)`` where only its movement shows the object.
+    """
     terms: list[FloatArray] = [np.zeros((0, len(model.term_names)), np.float32)]
     speeds: list[FloatArray] = [np.zeros(0, np.float32)]
+    moving: list[BoolArray] = [np.zeros(0, np.bool_)]
     for images in clips.values():
         for cut in windows_of(images, windows):
             if len(cut.index):
                 terms.append(model.terms(cut))
                 speeds.append(model.speeds(cut))
-    return np.concatenate(terms), np.concatenate(speeds)
+                moving.append(cut.moving)
+    return np.concatenate(terms), np.concatenate(speeds), np.concatenate(moving)
 
 
 def _highest(normal: NormalScores) -> list[float]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
-from tao_anomaly.structures import FloatArray
+from tao_anomaly.structures import BoolArray, FloatArray
 
 
 def unit_length(values: FloatArray) -> FloatArray:
@@ -13,16 +16,32 @@ def unit_length(values: FloatArray) -> FloatArray:
     return np.asarray(values / np.maximum(length, 1e-6), np.float32)
 
 
-def mean_distance(
-    values: FloatArray, memory: FloatArray, squares: FloatArray, count: int
-) -> FloatArray:
-    """Return the mean Euclidean distance ``(N,)`` of values ``(N, A)`` to their `count` nearest.
+@dataclass(frozen=True)
+class Memory:
+    """Normal observations that others are compared with.
 
-    memory ``(R, A)``: what is asked. squares ``(R,)``: squared lengths of its rows.
+    values ``(R, A)``. moving ``(R,)``: True where only its movement showed the object.
     """
-    if not len(values):
-        return np.zeros(0, np.float32)
-    squared = (values**2).sum(axis=1)[:, None] - 2 * values @ memory.T + squares[None]
-    count = min(count, len(memory))
-    nearest = np.partition(squared, count - 1, axis=1)[:, :count]
-    return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1), np.float32)
+
+    values: FloatArray
+    moving: BoolArray
+
+    @cached_property
+    def squares(self) -> FloatArray:
+        """Squared lengths ``(R,)`` of the values."""
+        return (self.values**2).sum(axis=1)
+
+    def distance(self, values: FloatArray, moving: BoolArray, count: int) -> FloatArray:
+        """Return the mean distance ``(N,)`` of values ``(N, A)`` to their `count` nearest.
+
+        moving ``(N,)``: as of the memory. An object that the detector knows is compared with such
+        alone, unless they are fewer than `count`: most of what merely moves looks like nothing.
+        """
+        if not len(values):
+            return np.zeros(0, np.float32)
+        squared = (values**2).sum(axis=1)[:, None] - 2 * values @ self.values.T + self.squares[None]
+        count = min(count, len(self.values))
+        if self.moving.any() and (~self.moving).sum() >= count:
+            squared[~moving[:, None] & self.moving[None]] = np.inf
+        nearest = np.partition(squared, count - 1, axis=1)[:, :count]
+        return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1), np.float32)

@@ -167,7 +167,8 @@ class Scorer:
         ids = [windows.tracks.ids[row] for row in windows.index]
         held = [self._tracks.get(track_id) for track_id in ids]
         turn = [self._is_turn(i, track) for i, track in zip(ids, held, strict=True)]
-        found = self.calibration.standardise(self.model.terms(windows, np.array(turn, np.bool_)))
+        raw = self.model.terms(windows, np.array(turn, np.bool_))
+        found = self.calibration.standardise(raw, windows.moving)
         usual = np.zeros(found.shape[1], np.float32)
         kept = np.array([track.terms if track else usual for track in held], np.float32)
         network = np.isin(self.calibration.term_names, self.model.network_terms)

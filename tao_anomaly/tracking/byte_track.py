@@ -2,7 +2,7 @@
 
 Zhang et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box", ECCV 2022,
 written from the paper. Times are seconds, so that the frame rate is no parameter; association
-ignores the class, which flickers on unusual objects.
+ignores the class, which flickers on unusual objects, but that of what merely moves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from scipy.optimize import linear_sum_assignment
 
 from tao_anomaly.config import TrackerConfig
 from tao_anomaly.detection.boxes import iou
-from tao_anomaly.structures import NANOSECONDS, Detections, FloatArray, IntArray, Tracks, TrackState
+from tao_anomaly.structures import (
+    MOVING_OBJECT,
+    NANOSECONDS,
+    BoolArray,
+    Detections,
+    FloatArray,
+    IntArray,
+    Tracks,
+    TrackState,
+)
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 from tao_anomaly.tracking.kalman import BoxFilter
 
@@ -49,6 +58,7 @@ class ByteTracker:
         self._ages: IntArray = np.zeros(0, np.int64)
         self._states: IntArray = np.zeros(0, np.int64)
         self._seen_ns: IntArray = np.zeros(0, np.int64)
+        self._moving: BoolArray = np.zeros(0, np.bool_)  # only its movement shows the object
 
     def update(self, detections: Detections, stamp_ns: int, motion: CameraMotion = STILL) -> Tracks:
         """Return the objects seen in this image, with their detections' own boxes.
@@ -77,7 +87,9 @@ class ByteTracker:
     def _associate(self, detections: Detections) -> tuple[Rows, Rows]:
         config, scores = self.config, detections.scores
         predicted = _corners(self._filter.position)
-        overlap = iou(predicted, detections.boxes)
+        # An area that moves may be a part of what the network boxed before: never the same object.
+        alike = self._moving[:, None] == (detections.class_ids == MOVING_OBJECT)[None]
+        overlap = iou(predicted, detections.boxes) * alike
         fused = overlap * scores[None, :]
         confirmed = np.flatnonzero(self._states != TrackState.NEW)
         new = np.flatnonzero(self._states == TrackState.NEW)
@@ -98,7 +110,7 @@ class ByteTracker:
         kept = np.flatnonzero(~(unmatched & (expired | (self._states == TrackState.NEW))))
         self._states[unmatched] = TrackState.LOST
         self._filter.keep(kept)
-        for name in ("_numbers", "_ages", "_states", "_seen_ns"):
+        for name in ("_numbers", "_ages", "_states", "_seen_ns", "_moving"):
             setattr(self, name, getattr(self, name)[kept])
         return matched[kept]
 
@@ -114,6 +126,8 @@ class ByteTracker:
         self._ages = np.concatenate([self._ages, np.zeros(len(rows), np.int64)])
         self._states = np.concatenate([self._states, np.full(len(rows), int(TrackState.NEW))])
         self._seen_ns = np.concatenate([self._seen_ns, np.full(len(rows), stamp_ns, np.int64)])
+        moving = detections.class_ids[rows] == MOVING_OBJECT
+        self._moving = np.concatenate([self._moving, moving])
         return np.concatenate([matched, rows])
 
     def _visible(self, detections: Detections, matched: Rows) -> Tracks:

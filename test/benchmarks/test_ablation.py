@@ -13,6 +13,7 @@ from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.local_velocity import LocalVelocities
+from tao_anomaly.scoring.nearest import Memory
 from tao_anomaly.scoring.window_model import JoinedModel
 from tao_anomaly.structures import FeatureLayout
 
@@ -60,8 +61,8 @@ def test_each_cue_is_a_part_of_its_own() -> None:
     cues = Cues(
         layout=layout,
         scale=SceneScale(0.0, 0.2),
-        appearances=np.eye(4, dtype=np.float32),
-        flows=np.zeros((1, DIRECTIONS), np.float32),
+        appearances=Memory(np.eye(4, dtype=np.float32), np.zeros(4, np.bool_)),
+        flows=Memory(np.zeros((1, DIRECTIONS), np.float32), np.zeros(1, np.bool_)),
         class_counts=np.ones(1, np.float32),
         local=LocalVelocities.none(),
         term_names=("speed", "appearance", "flow"),

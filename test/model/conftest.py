@@ -31,6 +31,7 @@ from tao_anomaly.model.window_model import (
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.local_velocity import LocalVelocities
+from tao_anomaly.scoring.nearest import Memory
 from tao_anomaly.structures import FeatureLayout
 
 LAYOUT = FeatureLayout(appearance=6, kinematics=len(KINEMATICS))
@@ -78,11 +79,12 @@ def artifact_folder(tmp_path: Path) -> Path:
     model = TemporalMaeModel(
         examiner=examiner, normal=NormalErrors.fit([seen]), memory=seen.embedding[:5]
     )
+    known = np.zeros(3, np.bool_)
     cues = Cues(
         layout=LAYOUT,
         scale=preparation.scale,
-        appearances=np.eye(3, LAYOUT.appearance, dtype=np.float32),
-        flows=np.eye(3, DIRECTIONS, dtype=np.float32),
+        appearances=Memory(np.eye(3, LAYOUT.appearance, dtype=np.float32), known),
+        flows=Memory(np.eye(3, DIRECTIONS, dtype=np.float32), known),
         class_counts=np.array([3], np.float32),
         local=LocalVelocities(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)),
         term_names=scoring.cues,

@@ -136,7 +136,7 @@ def not_finite(tensors: dict[str, np.ndarray]) -> None:
         (missing, r"'standardizer\.motion_std' is missing"),
         (extra, r"'network\.encoder\.blocks\.7\.mlp_in\.bias' is none of this model's"),
         (not_finite, "'memory' has values that are not finite"),
-        (no_memory, r"'cues\.flows' holds nothing"),
+        (no_memory, r"'cues\.flows' has shape"),
         (negative_counts, r"'cues\.class_counts' has values below 0"),
     ],
 )

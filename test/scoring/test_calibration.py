@@ -50,6 +50,24 @@ def test_fit_measures_the_tail_of_the_finite_rows() -> None:
     assert fitted.threshold["value"] > 1e38  # nothing is anomalous until a rule has been fitted
 
 
+def test_what_merely_moves_has_tails_of_its_own_where_there_is_enough_of_it() -> None:
+    known = np.tile(np.arange(11.0), 10)[:, None]
+    raw = np.concatenate([known, known * 100]).astype(np.float32)
+    moving = np.arange(220) >= 110
+    settings = {"term_names": ("a",), "weights": (1,), "cap": 10.0}
+    fitted = Calibration.fit(raw, moving=moving, **settings)
+    assert (fitted.scale, fitted.moving_scale) == ((1.0,), (100.0,))
+    found = fitted.standardise(np.array([[9], [900]], np.float32), np.array([False, True]))
+    np.testing.assert_allclose(found, np.log(10) - 1, rtol=1e-6)
+    without = fitted.standardise(np.array([[9]], np.float32))
+    np.testing.assert_allclose(without, np.log(10) - 1, rtol=1e-6)
+    few = Calibration.fit(raw[:200], moving=moving[:200], **settings)
+    assert (few.moving_location, few.moving_scale) == ((), ())
+    assert few == Calibration.fit(raw[:200], **settings)
+    same = few.standardise(raw[:1], np.array([True]))
+    assert same.tolist() == few.standardise(raw[:1]).tolist()
+
+
 @pytest.mark.parametrize(("few", "scale"), [(0.1, 1.0), (4.0, 4.0)])
 def test_what_nearly_all_have_adds_nothing(few: float, scale: float) -> None:
     raw = np.zeros((100, 1), np.float32)

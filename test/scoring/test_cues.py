@@ -16,11 +16,13 @@ from tao_anomaly.model.config import ScoringConfig
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import CUES, KIND, Cues
 from tao_anomaly.scoring.local_velocity import LocalVelocities
+from tao_anomaly.scoring.nearest import Memory
 from tao_anomaly.scoring.window_model import JoinedModel, build_window_model
-from tao_anomaly.structures import FeatureLayout, TrackFeatures, TrackWindows
+from tao_anomaly.structures import MOVING_OBJECT, FeatureLayout, TrackFeatures, TrackWindows
 from tao_anomaly.windows import TrackBuffer
 
 MakeFeatures = Callable[..., TrackFeatures]
+KNOWN = np.zeros(2, np.bool_)
 LAYOUT = FeatureLayout(appearance=4, kinematics=len(KINEMATICS))
 NAMES = tuple(CUES)
 STEP = 0.25  # seconds
@@ -50,8 +52,8 @@ def by_hand(*names: str, **changes: object) -> Cues:
     settings = {
         "layout": LAYOUT,
         "scale": SceneScale(),
-        "appearances": np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32),
-        "flows": np.eye(2, DIRECTIONS, dtype=np.float32),
+        "appearances": Memory(np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32), KNOWN),
+        "flows": Memory(np.eye(2, DIRECTIONS, dtype=np.float32), KNOWN),
         "class_counts": np.array([97, 2], np.float32),
         "local": LocalVelocities.none(),
         "term_names": names,
@@ -134,8 +136,9 @@ def fitted(make_features: MakeFeatures, count: int, seed: int = 0) -> Cues:
 
 def test_fit_remembers_normal_observations(make_features: MakeFeatures) -> None:
     cues = fitted(make_features, 2000)
-    assert (cues.appearances.shape, cues.flows.shape) == ((2000, 4), (2000, DIRECTIONS))
-    np.testing.assert_allclose(np.linalg.norm(cues.appearances, axis=1), 1, rtol=1e-5)
+    assert cues.appearances.values.shape == (2000, 4)
+    assert cues.flows.values.shape == (2000, DIRECTIONS)
+    np.testing.assert_allclose(np.linalg.norm(cues.appearances.values, axis=1), 1, rtol=1e-5)
     assert cues.class_counts.tolist() == [2000]
     assert cues.term_names == NAMES
     assert NAMES == ("speed", "appearance", "flow", "class", "local_velocity", "stay")
@@ -146,11 +149,34 @@ def test_fit_remembers_normal_observations(make_features: MakeFeatures) -> None:
     assert near[2] < 2 < 20 < far[2]  # in person heights, which are 0.2 of the image's
 
 
+def test_what_merely_moves_is_remembered_apart_and_counts_as_a_class(
+    make_features: MakeFeatures,
+) -> None:
+    images = []
+    for stamp in range(60):
+        seen = make_features(
+            stamp, {"a": vector([1, 0, 0, 0]), "b": vector([0, 1, 0, 0])}, dim=LAYOUT.dim
+        )
+        class_ids = np.array([0, MOVING_OBJECT])
+        images.append(replace(seen, tracks=replace(seen.tracks, class_ids=class_ids)))
+    cues = Cues.fit([images], layout=LAYOUT)
+    assert cues.class_counts.tolist() == [60]
+    assert cues.appearances.moving.tolist() == [False, True] * 60
+    cut = window(make_features, vector([0, 1, 0, 0]), vector([0, 1, 0, 0]))
+    moving = replace(cut, tracks=replace(cut.tracks, class_ids=np.array([0, MOVING_OBJECT])))
+    assert moving.moving.tolist() == [False, True]
+    share = cues.terms(moving)[:, NAMES.index("class")]
+    np.testing.assert_allclose(share, np.log(121 / 61), rtol=1e-5)
+    appearance = cues.terms(moving)[:, NAMES.index("appearance")]
+    np.testing.assert_allclose(appearance, [np.sqrt(2), 0], atol=1e-3)
+
+
 def test_the_memory_is_bounded_and_drawn_by_the_seed(make_features: MakeFeatures) -> None:
     cues = fitted(make_features, 4400)
-    assert cues.appearances.shape == (4000, 4)
-    assert np.array_equal(cues.appearances, fitted(make_features, 4400).appearances)
-    assert not np.array_equal(cues.appearances, fitted(make_features, 4400, seed=1).appearances)
+    assert cues.appearances.values.shape == (4000, 4)
+    seen = cues.appearances.values
+    assert np.array_equal(seen, fitted(make_features, 4400).appearances.values)
+    assert not np.array_equal(seen, fitted(make_features, 4400, seed=1).appearances.values)
 
 
 def test_footage_without_objects_and_unknown_cues_are_refused(make_features: MakeFeatures) -> None:
