@@ -79,6 +79,7 @@ def variants() -> dict[str, PipelineConfig]:
             usual, tracker=replace(tracker, new_track_confidence=tracker.high_confidence)
         ),
         "parts kept": replace(usual, detector=replace(detector, part_overlap=1.0)),
+        "moving objects": replace(usual, detector=replace(detector, moving_confidence=0.5)),
     }
 
 

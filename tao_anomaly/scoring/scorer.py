@@ -225,8 +225,9 @@ class Scorer:
         if track is None or not leading:
             return ""
         term = self.calibration.term_names.index(leading)
-        deviations = contributions[term] / self.calibration.shares[term]
-        return cue_in_words(leading, float(deviations), track.speed)
+        share = self.calibration.shares[term]
+        deviations = float(contributions[term] / share) if share > 0 else 0.0
+        return cue_in_words(leading, deviations, track.speed)
 
 
 def _states(known: list[_Track | None], scores: FloatArray, threshold: float) -> IntArray:

@@ -108,6 +108,14 @@ def test_the_leading_term_is_the_one_that_adds_most(make_features: MakeFeatures)
     assert scores.leading == ("appearance", "speed")
 
 
+def test_a_term_without_weight_says_nothing(make_features: MakeFeatures) -> None:
+    stream = Stream(make_features)
+    stream.scorer.recalibrate(replace(CALIBRATION, weights=(0.0, 1.0)))
+    stream.show(a=(0, 0), b=(0, 0))
+    cues = stream.show(a=(9.0, -1.0), b=(9.0, 21.0)).cues
+    assert cues == ("nothing unusual", "appearance unlike any seen")
+
+
 def test_an_object_without_a_window_is_warming_up(make_features: MakeFeatures) -> None:
     scores = Stream(make_features).show(a=(9, 9))
     assert scores.states.tolist() == [AnomalyState.WARMUP]
