@@ -105,7 +105,7 @@ def test_only_the_train_split_is_read(store: EvaluationStore) -> None:
     split = fitted.split
     assert sorted(split.train + split.calibration + split.check) == TRAIN
     assert not set(split.train) & set(split.calibration)
-    assert len(fitted.model.appearances) == 4 * 10 * len(split.train)
+    assert len(fitted.model.appearances.values) == 4 * 10 * len(split.train)
 
 
 def test_neighbours_come_evenly_from_all_train_clips(
