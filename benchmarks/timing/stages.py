@@ -97,6 +97,10 @@ class Stages:
         self.maps = output.maps
         with watch("suppression (NMS)"):
             found = to_detections(output.predictions[0], letterbox, detector.config)
+        if perception.moving:
+            with watch("moving objects"):
+                most = detector.config.max_detections
+                found = perception.moving.add(found, frame, most=most)
         with watch("tracking"):
             tracks = perception.tracker.update(found, frame.stamp_ns)
         with watch("RoI features"):

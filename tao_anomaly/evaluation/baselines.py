@@ -130,7 +130,7 @@ class TrackedOracle:
 
 
 class DetectorOracle:
-    """Perfect scores for all of the detector's boxes: the ceiling of its proposals."""
+    """Perfect scores for all boxes that the tracker is given: the ceiling of the proposals."""
 
     name = "oracle, all boxes"
     note = "the detector's boxes that find a region, and no other"
