@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from tao_anomaly.metrics.pixel import PixelAccumulator
 from tao_anomaly.metrics.region_track import region_track_curves
 from tao_anomaly.metrics.regions import ScoredBoxes
 from tao_anomaly.metrics.tao_pixel import TaoPixelAccumulator
-from tao_anomaly.structures import BoolArray, ImageArray
+from tao_anomaly.structures import BoolArray
 
 Scored = Mapping[str, ScoredClip]  # by clip
 Json = dict[str, Any]
@@ -36,8 +36,8 @@ class PixelRows:
     def __init__(
         self, rows: Sequence[str], *, outliner: Outliner, outlined: Sequence[str] = ()
     ) -> None:
+        self._outliner = outliner
         self._outliners = {row: outliner if row in outlined else BoxFill() for row in rows}
-        self._needs_image = any(o.needs_image for o in self._outliners.values())
         self._honest = {row: PixelAccumulator(max_levels=_LEVELS) for row in rows}
         self._tao = {row: TaoPixelAccumulator() for row in rows}
         self.frames = self.anomalous_frames = 0
@@ -51,7 +51,7 @@ class PixelRows:
         boxes = {
             row: _by_frame(scored.detections, clip.frame_count) for row, scored in rows.items()
         }
-        for number, (mask, image) in enumerate(zip(masks, self._images(clip), strict=True)):
+        for number, mask in enumerate(self._seen(clip, masks)):
             if mask is not None and mask.shape != size:
                 raise ValueError(
                     f"clip {clip.name}: got a mask of {mask.shape} (H, W) in frame {number} for"
@@ -60,7 +60,7 @@ class PixelRows:
             self.frames += 1
             self.anomalous_frames += mask is not None
             for row, frames in boxes.items():
-                self._add(row, frames[number], size, mask, image)
+                self._add(row, frames[number], size, mask)
 
     def compute(self) -> dict[str, Json]:
         """Return ``pixel`` and ``pixel_tao`` by row; null where a class of pixels is missing."""
@@ -94,10 +94,9 @@ class PixelRows:
         detections: tuple[np.ndarray, np.ndarray],
         size: tuple[int, int],
         mask: BoolArray | None,
-        image: ImageArray | None,
     ) -> None:
         boxes, scores = detections
-        patches = self._outliners[row].outline(boxes, size, image)
+        patches = self._outliners[row].outline(boxes, size)
         drawn = score_map(size, patches, scores)
         anomalous = np.zeros(size, np.bool_) if mask is None else mask
         self._honest[row].update(drawn, anomalous)
@@ -105,15 +104,17 @@ class PixelRows:
             # The TAO code knows no score below "nothing found", which is 0.
             self._tao[row].update(np.maximum(drawn, 0), mask)
 
-    def _images(self, clip: Clip) -> Iterator[ImageArray | None]:
-        """Yield the image of each frame, None where no row needs it."""
-        if not self._needs_image:
-            yield from [None] * clip.frame_count
+    def _seen(self, clip: Clip, masks: Iterable[BoolArray | None]) -> Iterator[BoolArray | None]:
+        """Yield the masks, each after the outliner has seen its image if it needs images."""
+        if not self._outliner.needs_image:
+            yield from masks
             return
-        for expected, frame in enumerate(clip.frames()):
+        self._outliner.reset()
+        for expected, (mask, frame) in enumerate(zip(masks, clip.frames(), strict=True)):
             if frame.index != expected:
                 raise ValueError(f"clip {clip.name}: frame {expected} is not readable")
-            yield frame.image
+            self._outliner.see(frame)
+            yield mask
 
 
 def frame_size(clip: Clip) -> tuple[int, int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,42 +13,54 @@ from tao_anomaly.detection.boxes import iou
 from tao_anomaly.detection.detector import Detector
 from tao_anomaly.detection.letterbox import Letterbox
 from tao_anomaly.detection.ultralytics_sam import Sam2
-from tao_anomaly.structures import BoolArray, FloatArray, ImageArray
+from tao_anomaly.structures import BoolArray, FloatArray, Frame
 
 SAME_OBJECT_IOU = 0.5  # with a scored box, for a segmented object to be the one in it
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Pixels of one object: mask ``(h, w)``, its top left pixel at row `top`, column `left`."""
+    """Pixels of one object: mask ``(h, w)``, its top left pixel at row `top`, column `left`.
+
+    rest: share of the object's score that the other pixels of the rectangle have; None: no score.
+    """
 
     top: int
     left: int
     mask: BoolArray
+    rest: float | None = None
 
 
-class Outliner(Protocol):
-    """Finds the pixels of objects given by their boxes; note: how, for the protocol."""
+class Outliner(ABC):
+    """Finds the pixels of objects given by their boxes, image by image of a clip.
+
+    note: how, for the protocol. needs_image: whether `see` is to be called. every_row: whether it
+    is cheap enough to draw the maps of all methods.
+    """
 
     note: str
-    needs_image: bool
+    needs_image: bool = True
+    every_row: bool = False
 
-    def outline(
-        self, boxes: np.ndarray, size: tuple[int, int], image: ImageArray | None
-    ) -> list[Patch]:
+    def reset(self) -> None:  # noqa: B027 (most keep nothing)
+        """Forget the clip before."""
+
+    def see(self, frame: Frame) -> None:  # noqa: B027
+        """Take the clip's next image, the one whose objects are asked for next."""
+
+    @abstractmethod
+    def outline(self, boxes: np.ndarray, size: tuple[int, int]) -> list[Patch]:
         """Return a patch a box ``(N, 4)``, inclusive pixels, within an image of `size` (H, W)."""
-        ...
 
 
-class BoxFill:
+class BoxFill(Outliner):
     """All pixels whose centre lies in the box."""
 
     note = "whole boxes"
     needs_image = False
+    every_row = True
 
-    def outline(
-        self, boxes: np.ndarray, size: tuple[int, int], image: ImageArray | None
-    ) -> list[Patch]:
+    def outline(self, boxes: np.ndarray, size: tuple[int, int]) -> list[Patch]:
         """Return the boxes' pixels."""
         patches = []
         for left, top, right, bottom in _pixels(boxes, size):
@@ -57,7 +69,7 @@ class BoxFill:
         return patches
 
 
-class InstanceMasks:
+class InstanceMasks(Outliner):
     """Masks of a detector for instance segmentation (``-seg``), one forward pass an image.
 
     A box takes the mask of the most confident prediction that overlaps it by SAME_OBJECT_IOU, and
@@ -65,18 +77,18 @@ class InstanceMasks:
     """
 
     note = "instance masks"
-    needs_image = True
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
 
-    def outline(
-        self, boxes: np.ndarray, size: tuple[int, int], image: ImageArray | None
-    ) -> list[Patch]:
+    def see(self, frame: Frame) -> None:
+        """Run the detector."""
+        self._letterbox = self.detector.letterbox(frame.image)
+        self._output = self.detector.backend.forward(self._letterbox.blob(frame.image))
+
+    def outline(self, boxes: np.ndarray, size: tuple[int, int]) -> list[Patch]:
         """Return the masks within their boxes."""
-        assert image is not None
-        letterbox = self.detector.letterbox(image)
-        output = self.detector.backend.forward(letterbox.blob(image))
+        letterbox, output = self._letterbox, self._output
         if output.mask_coefficients is None or output.prototypes is None:
             raise ValueError(
                 "the detector segments no instances: give mask_weights=<YOLOv8-seg weights>, or"
@@ -94,22 +106,22 @@ class InstanceMasks:
         return _within_boxes(masks, boxes, size)
 
 
-class Sam2Masks:
+class Sam2Masks(Outliner):
     """Masks of SAM 2, prompted by the boxes."""
 
     note = "SAM 2 masks"
-    needs_image = True
 
     def __init__(self, network: Sam2) -> None:
         self.network = network
 
-    def outline(
-        self, boxes: np.ndarray, size: tuple[int, int], image: ImageArray | None
-    ) -> list[Patch]:
+    def see(self, frame: Frame) -> None:
+        """Keep the image."""
+        self._image = frame.image
+
+    def outline(self, boxes: np.ndarray, size: tuple[int, int]) -> list[Patch]:
         """Return the masks within their boxes."""
-        assert image is not None
         edges = np.concatenate([boxes[:, :2], boxes[:, 2:] + 1], axis=1)
-        return _within_boxes(list(self.network.masks(image, edges)), boxes, size)
+        return _within_boxes(list(self.network.masks(self._image, edges)), boxes, size)
 
 
 def score_map(size: tuple[int, int], patches: Sequence[Patch], scores: np.ndarray) -> FloatArray:
@@ -119,6 +131,8 @@ def score_map(size: tuple[int, int], patches: Sequence[Patch], scores: np.ndarra
         height, width = patch.mask.shape
         part = highest[patch.top : patch.top + height, patch.left : patch.left + width]
         np.maximum(part, score, out=part, where=patch.mask)
+        if patch.rest is not None:  # below the score, so that it changes nothing in the mask
+            np.maximum(part, score - np.float32(1 - patch.rest) * abs(score), out=part)
     return highest
 
 
@@ -133,7 +147,7 @@ def _within_boxes(
     masks: Sequence[BoolArray | None], boxes: np.ndarray, size: tuple[int, int]
 ) -> list[Patch]:
     """Return masks ``(H, W)`` cut to their boxes; the whole box where nothing of one is inside."""
-    filled = BoxFill().outline(boxes, size, None)
+    filled = BoxFill().outline(boxes, size)
     patches = []
     for mask, box in zip(masks, filled, strict=True):
         height, width = box.mask.shape

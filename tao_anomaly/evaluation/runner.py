@@ -27,6 +27,7 @@ from tao_anomaly.evaluation.baselines import (
 from tao_anomaly.evaluation.details import details
 from tao_anomaly.evaluation.evidence import event_evidence
 from tao_anomaly.evaluation.features import EvaluationStore
+from tao_anomaly.evaluation.foreground import Foreground
 from tao_anomaly.evaluation.measure import PixelRows, box_metrics
 from tao_anomaly.evaluation.pixel_map import BoxFill, InstanceMasks, Outliner, Sam2Masks
 from tao_anomaly.evaluation.protocol import (
@@ -96,10 +97,11 @@ def evaluate(config: EvaluateConfig, *, published: Path, command: str) -> Evalua
         contributors += baselines
         card |= facts
     rows = [row for contributor in contributors for row in contributor.rows]
+    outliner = _outliner(config)
     pixels = PixelRows(
         [row.name for row in rows],
-        outliner=_outliner(config),
-        outlined=[row.name for row in rows if row.group == OWN],
+        outliner=outliner,
+        outlined=[row.name for row in rows if outliner.every_row or row.group == OWN],
     )
     scored = _score(config, test, contributors, store, pixels)
     found = pixels.compute()
@@ -281,4 +283,6 @@ def _outliner(config: EvaluateConfig) -> Outliner:
             path = find_weights(config.mask_weights, sha256=digest, setting="mask_weights_sha256")
             detector = replace(detector, weights=str(path), weights_sha256=digest)
         return InstanceMasks(Detector.from_config(detector))
+    if config.pixels == "foreground":
+        return Foreground()
     return BoxFill()

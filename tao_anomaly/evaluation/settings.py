@@ -50,9 +50,10 @@ class EvaluateConfig:
     offline: bool = setting(True, "whether to add the row smoothed over past and future")
     pixels: str = setting(
         "box",
-        "what the model's pixel maps are drawn from: whole boxes, instance masks of a -seg"
-        " detector, SAM 2 prompted by the boxes, or none, which leaves the pixel metrics out",
-        choices=("box", "instance", "sam2", "none"),
+        "what pixel maps are drawn from: whole boxes, what moves inside each box (foreground, for a"
+        " fixed camera), the model's own also from instance masks of a -seg detector or SAM 2"
+        " prompted by the boxes; none leaves the pixel metrics out",
+        choices=("box", "foreground", "instance", "sam2", "none"),
     )
     mask_weights: str = setting("", "weights of SAM 2, or of the -seg detector if not the model's")
     mask_weights_sha256: str = setting(

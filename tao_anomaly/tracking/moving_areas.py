@@ -1,9 +1,7 @@
 """What moves and has no box: objects of classes that the network does not know.
 
-A thrown bag, an animal, an odd vehicle: whatever is not background, by a mixture of Gaussians at
-each pixel (Zivkovic and van der Heijden, "Efficient adaptive density estimation per image pixel for
-the task of background subtraction", Pattern Recognition Letters 27, 2006), and joined to no object
-of the network, as shadows and limbs are.
+A thrown bag, an animal, an odd vehicle: whatever is not background, and joined to no object of the
+network, as shadows and limbs are.
 """
 
 from __future__ import annotations
@@ -21,17 +19,15 @@ from tao_anomaly.structures import (
     Frame,
     ImageArray,
 )
+from tao_anomaly.tracking.background import Background
 from tao_anomaly.tracking.camera_motion import shrinkage, small_grey
 
 CLASS_NAME = "moving object"
-_MEMORY = 20.0  # seconds over which the background is learned
-_WARMUP = 3.0  # seconds; what stays is background after a tenth of _MEMORY, holes too
-_VARIANCES = 16.0  # squared deviations from the background that are none
+_WARMUP = 3.0  # seconds; what stays is background after a tenth of its memory, holes too
 _OPENING = np.ones((2, 2), np.uint8)  # pixels; what is thinner is noise
 _CLOSING = np.ones((7, 7), np.uint8)  # pixels; what is nearer to each other is one
 _SMALLEST = 12  # pixels of the shrunken image
 _REACH = 0.05  # of a box's sides, by which an object's own movement may stick out
-_EVERYWHERE = 0.5  # share of an image that moves when the light or the camera has changed
 
 
 class MovingAreas:
@@ -46,8 +42,8 @@ class MovingAreas:
 
     def reset(self) -> None:
         """Forget the background."""
-        self._subtractor: cv2.BackgroundSubtractorMOG2 | None = None
-        self._begun_ns = self._stamp_ns = 0
+        self._background = Background()
+        self._begun_ns: int | None = None
 
     def add(self, detections: Detections, frame: Frame, *, most: int) -> Detections:
         """Return the detections and, behind them, the largest areas that belong to none of them.
@@ -69,21 +65,15 @@ class MovingAreas:
         )
 
     def _moving(self, image: ImageArray, stamp_ns: int) -> ImageArray:
-        """Return 1 where the grey image is not the background."""
-        if self._subtractor is None:
-            self._subtractor = cv2.createBackgroundSubtractorMOG2(500, _VARIANCES, False)
-            self._subtractor.apply(image, learningRate=1.0)
-            self._begun_ns = self._stamp_ns = stamp_ns
-        seconds = (stamp_ns - self._stamp_ns) / NANOSECONDS
-        self._stamp_ns = stamp_ns
-        moving = self._subtractor.apply(image, learningRate=min(seconds / _MEMORY, 1.0))
+        """Return 255 where the grey image is not the background."""
+        if self._begun_ns is None:
+            self._begun_ns = stamp_ns
+        moving = self._background.moving(image, stamp_ns)
         if stamp_ns - self._begun_ns < _WARMUP * NANOSECONDS:
             # What stood in the first image leaves a hole that seems to be an object.
             return np.zeros_like(image)
-        if np.count_nonzero(moving) > _EVERYWHERE * moving.size:
-            return np.zeros_like(image)
-        moving = cv2.morphologyEx(moving, cv2.MORPH_OPEN, _OPENING)
-        return np.asarray(cv2.morphologyEx(moving, cv2.MORPH_CLOSE, _CLOSING), np.uint8)
+        opened = cv2.morphologyEx(moving, cv2.MORPH_OPEN, _OPENING)
+        return np.asarray(cv2.morphologyEx(opened, cv2.MORPH_CLOSE, _CLOSING), np.uint8)
 
 
 def _free_areas(moving: ImageArray, boxes: FloatArray) -> FloatArray:

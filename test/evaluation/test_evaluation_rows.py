@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from tao_anomaly.datasets.dataset import TEST
+from tao_anomaly.datasets.registry import load_dataset
 from tao_anomaly.detection.ultralytics_adapter import import_ultralytics
+from tao_anomaly.evaluation.measure import PixelRows
+from tao_anomaly.evaluation.pixel_map import BoxFill
+from tao_anomaly.evaluation.scored_clip import ScoredClip
+from tao_anomaly.metrics.regions import ScoredBoxes
+from tao_anomaly.structures import Frame
 
 
 def test_class_rule_by_hand(rows_of, results: Path) -> None:
@@ -96,6 +103,45 @@ def test_pixel_maps_of_a_segmenting_detector(rows_of, run, words, bench, tmp_pat
     assert own["drawn_as"] == "instance masks"
     assert rows["class rule"]["pixel"]["drawn_as"] == "whole boxes"
     assert own["frames"] == rows["class rule"]["pixel"]["frames"] == 10
+
+
+def test_foreground_draws_every_row_alike(
+    rows_of, run, words, bench, results: Path, tmp_path: Path
+) -> None:
+    given = (*words, f"model={bench.model}", f"output={tmp_path}", "name=moving")
+    status, _, err = run(*given, "pixels=foreground")
+    assert status == 0, err
+    rows, whole = rows_of(tmp_path, "moving"), rows_of(results)
+    assert rows.keys() == whole.keys()
+    for name, row in rows.items():
+        drawn_as = row["pixel"].pop("drawn_as")
+        assert drawn_as == "what moves inside each box, 0.25 of the score in the rest of it"
+        assert whole[name]["pixel"].pop("drawn_as") == "whole boxes"
+        assert row["pixel"] == whole[name]["pixel"]  # nothing moves in the images
+
+
+class Recorder(BoxFill):
+    """Notes what it is told."""
+
+    needs_image = True
+
+    def __init__(self) -> None:
+        self.told: list[int | str] = []
+
+    def reset(self) -> None:
+        self.told.append("reset")
+
+    def see(self, frame: Frame) -> None:
+        self.told.append(frame.index)
+
+
+def test_an_outliner_sees_each_image_once_and_begins_anew_with_a_clip(bench) -> None:
+    recorder = Recorder()
+    rows = PixelRows(["first", "second"], outliner=recorder, outlined=["first", "second"])
+    nothing = ScoredClip(ScoredBoxes.empty())
+    for clip in load_dataset("custom", bench.root, cache=None).split(TEST):
+        rows.update(clip, {"first": nothing, "second": nothing})
+    assert recorder.told == ["reset", *range(10), "reset", *range(10)]
 
 
 def test_metrics_of_a_result_are_finite_json(rows_of, results: Path) -> None:

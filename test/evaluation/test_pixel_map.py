@@ -13,6 +13,7 @@ from tao_anomaly.detection.detector import Detector, ForwardOutput
 from tao_anomaly.detection.ultralytics_adapter import TorchBackend, import_ultralytics
 from tao_anomaly.detection.ultralytics_sam import Sam2
 from tao_anomaly.evaluation.pixel_map import BoxFill, InstanceMasks, Patch, Sam2Masks, score_map
+from tao_anomaly.structures import Frame
 from tao_anomaly.weights import WeightsError
 
 
@@ -28,7 +29,7 @@ def test_a_box_fills_its_inclusive_pixels() -> None:
     expected = np.zeros((6, 8), bool)
     expected[2:4, 1:6] = True
     np.testing.assert_array_equal(
-        drawn(BoxFill().outline(boxes((1, 2, 5, 3)), (6, 8), None), (6, 8)), expected
+        drawn(BoxFill().outline(boxes((1, 2, 5, 3)), (6, 8)), (6, 8)), expected
     )
 
 
@@ -46,7 +47,7 @@ def test_a_box_fills_its_inclusive_pixels() -> None:
 def test_a_pixel_belongs_to_a_box_if_its_centre_does(
     left: float, right: float, columns: list[int]
 ) -> None:
-    mask = drawn(BoxFill().outline(boxes((left, 0, right, 0)), (1, 8), None), (1, 8))
+    mask = drawn(BoxFill().outline(boxes((left, 0, right, 0)), (1, 8)), (1, 8))
     assert np.flatnonzero(mask[0]).tolist() == columns
 
 
@@ -55,8 +56,18 @@ def test_the_highest_score_of_a_pixel_counts_whatever_the_order() -> None:
     scores = np.array([1.0, -2.0, 0.5])
     expected = [[1, 1, 1, -2, -np.inf]]
     for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
-        patches = BoxFill().outline(rows[order], (1, 5), None)
+        patches = BoxFill().outline(rows[order], (1, 5))
         assert score_map((1, 5), patches, scores[order]).tolist() == expected
+
+
+def test_the_rest_of_a_patch_has_a_share_of_the_score() -> None:
+    mask = np.array([[True, False, False]])
+    first, second = Patch(0, 0, mask, rest=0.25), Patch(0, 1, mask, rest=0.25)
+    assert score_map((1, 5), [first, second], np.array([4.0, 2.0])).tolist() == [
+        [4, 2, 1, 0.5, -np.inf]
+    ]
+    # A score below zero falls as well: never does the rest come before the object.
+    assert score_map((1, 3), [first], np.array([-4.0])).tolist() == [[-4, -7, -7]]
 
 
 def test_no_box_gives_an_empty_map() -> None:
@@ -87,7 +98,9 @@ def test_instance_masks_belong_to_the_best_prediction_of_the_box() -> None:
     detector = Detector(backend=TwoObjects(), config=DetectorConfig(input_size=64))
     image = np.zeros((32, 32, 3), np.uint8)
     rows = boxes((0, 0, 15, 31), (16, 0, 31, 31), (0, 0, 31, 3))
-    left, right, other = InstanceMasks(detector).outline(rows, (32, 32), image)
+    masks = InstanceMasks(detector)
+    masks.see(Frame(image, 0, 0))
+    left, right, other = masks.outline(rows, (32, 32))
     expected = np.zeros((32, 16), bool)
     expected[:16] = True
     np.testing.assert_array_equal(left.mask, expected)
@@ -98,9 +111,10 @@ def test_instance_masks_belong_to_the_best_prediction_of_the_box() -> None:
 
 
 def test_a_detector_without_masks_is_refused(detector: Detector) -> None:
-    image = np.zeros((64, 64, 3), np.uint8)
+    masks = InstanceMasks(detector)
+    masks.see(Frame(np.zeros((64, 64, 3), np.uint8), 0, 0))
     with pytest.raises(ValueError, match="give mask_weights="):
-        InstanceMasks(detector).outline(boxes((0, 0, 9, 9)), (64, 64), image)
+        masks.outline(boxes((0, 0, 9, 9)), (64, 64))
 
 
 def test_a_segmentation_network_runs_behind_the_interface() -> None:
@@ -120,7 +134,10 @@ def test_a_segmentation_network_runs_behind_the_interface() -> None:
     detections, _ = detector.detect(image)  # mask coefficients are no classes
     assert detections.class_ids.max(initial=0) < 80
     rows = boxes((10, 5, 40, 50), (60, 20, 89, 59), (2, 2, 3, 3))
-    first, second = (InstanceMasks(detector).outline(rows, (60, 90), image) for _ in range(2))
+    outliners = [InstanceMasks(detector) for _ in range(2)]
+    for outliner in outliners:
+        outliner.see(Frame(image, 0, 0))
+    first, second = (outliner.outline(rows, (60, 90)) for outliner in outliners)
     for patch, again, box in zip(first, second, rows, strict=True):
         width, height = (box[2:] - box[:2] + 1).astype(int)
         assert patch.mask.shape == (height, width)
@@ -165,7 +182,8 @@ def test_sam2_runs_behind_the_interface(tmp_path: Path) -> None:
     masks = Sam2Masks(Sam2.load(tmp_path / "sam2_t.pt", sha256="any", device="cpu"))
     image = np.random.default_rng(0).integers(0, 255, (60, 90, 3)).astype(np.uint8)
     rows = boxes((10, 5, 40, 50), (60, 20, 89, 59))
-    patches = masks.outline(rows, (60, 90), image)
+    masks.see(Frame(image, 0, 0))
+    patches = masks.outline(rows, (60, 90))
     assert [patch.mask.shape for patch in patches] == [(46, 31), (40, 30)]
     assert all(patch.mask.any() for patch in patches)
-    assert masks.outline(boxes(), (60, 90), image) == []
+    assert masks.outline(boxes(), (60, 90)) == []
