@@ -75,14 +75,11 @@ class FeatureExtractor:
         self, boxes: FloatArray, pyramid: FeaturePyramid, *, bins: int, samples: int
     ) -> FloatArray:
         inputs = pyramid.letterbox.to_input(boxes)
-        levels = [
-            roi_align(level, inputs, bins=bins, samples=samples, scale=1 / stride)
-            for level, stride in zip(pyramid.maps, pyramid.strides, strict=True)
-        ]
-        pooled = torch.cat(levels, dim=1).permute(0, 2, 3, 1)
+        scales = [1 / stride for stride in pyramid.strides]
+        pooled = roi_align(pyramid.maps, inputs, bins=bins, samples=samples, scales=scales)
         # In half precision's steps: the store keeps half floats, and what is scored online must be
         # what is scored from the store.
-        return pooled.flatten(1).half().float().cpu().numpy()
+        return pooled.permute(0, 2, 3, 1).flatten(1).half().float().cpu().numpy()
 
 
 def _feature_id(detector: Detector, config: FeatureConfig, camera_motion: str) -> str:

@@ -44,14 +44,13 @@ class KinematicsEstimator:
         motion: of the camera, from the last image to this one.
         """
         places = _places(self._stabilised(tracks, motion), image_size)
-        out = np.zeros((len(tracks), len(TRACK_KINEMATICS)), np.float64)
-        for row, (track_id, place) in enumerate(zip(tracks.ids, places, strict=True)):
+        for track_id, place in zip(tracks.ids, places, strict=True):
             history = self._history.setdefault(track_id, deque())
             history.append((stamp_ns, place))
             while stamp_ns - history[0][0] > self.span_ns and len(history) > 2:
                 history.popleft()
-            out[row, 4:] = _rates(history)
-        out[:, :4] = places
+        rates = _rates([self._history[track_id] for track_id in tracks.ids], stamp_ns)
+        out = np.concatenate([places, rates], axis=1)
         out[:, 0] *= image_size[0] / image_size[1]
         self._forget(stamp_ns)
         return out.astype(np.float32)
@@ -89,12 +88,19 @@ def _places(boxes: FloatArray, image_size: tuple[int, int]) -> np.ndarray:
     return np.concatenate([(scaled[:, :2] + scaled[:, 2:]) / 2, np.log(sides)], axis=1)
 
 
-def _rates(history: deque[tuple[int, np.ndarray]]) -> np.ndarray:
-    """Return the slopes of centre x, centre y and ln height, a second, by least squares."""
-    if len(history) < 2:
-        return np.zeros(3)
-    newest = history[-1][0]
-    times = np.array([(stamp - newest) / NANOSECONDS for stamp, _ in history])
-    values = np.stack([place for _, place in history])[:, [0, 1, 3]]
-    centred = times - times.mean()
-    return np.asarray(centred @ (values - values.mean(axis=0)) / (centred @ centred))
+def _rates(histories: list[deque[tuple[int, np.ndarray]]], now_ns: int) -> np.ndarray:
+    """Return the slopes of centre x, centre y and ln height, a second, by least squares, (N, 3).
+
+    Those of an object seen once are 0.
+    """
+    if not histories:
+        return np.zeros((0, 3))
+    counts = np.array([len(history) for history in histories])
+    starts, rows = np.cumsum(counts) - counts, np.repeat(np.arange(len(counts)), counts)
+    seen = [entry for history in histories for entry in history]
+    times = (np.array([stamp_ns for stamp_ns, _ in seen]) - now_ns) / NANOSECONDS
+    places = np.concatenate([place for _, place in seen]).reshape(-1, 4)
+    table = np.column_stack([times, places[:, [0, 1, 3]]])
+    centred = table - (np.add.reduceat(table, starts) / counts[:, None])[rows]
+    products = np.add.reduceat(centred[:, :1] * centred, starts)
+    return np.asarray(products[:, 1:] / np.maximum(products[:, :1], np.finfo(np.float64).tiny))

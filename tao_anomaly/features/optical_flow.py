@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from tao_anomaly.structures import NANOSECONDS, FloatArray, Frame, ImageArray
+from tao_anomaly.structures import NANOSECONDS, BoolArray, FloatArray, Frame, ImageArray
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion, shrinkage, small_grey
 
 DIRECTIONS = 8
@@ -56,33 +56,41 @@ class BoxFlow:
         self._stamp_ns = frame.stamp_ns
         if previous is None or seconds <= 0 or not len(boxes):
             return out
-        speed, direction = cv2.cartToPolar(*self._moved(previous, image, scale, motion))
-        turns = direction * np.float32(DIRECTIONS / (2 * np.pi))
-        eighth = (turns + np.float32(0.5)).astype(np.uint8) % np.uint8(DIRECTIONS)
+        moved = self._moved(previous, image, scale, motion)
         cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in _cells(boxes * scale, image.shape)]
         boxes_at = np.zeros(image.shape, np.int32)
         for cell in cells:
             boxes_at[cell] += 1
         for row, cell in enumerate(cells):
             own = boxes_at[cell] == 1
-            if own.mean() < _ENOUGH:
+            if np.count_nonzero(own) < _ENOUGH * own.size:
                 own[:] = True
-            sums = np.bincount(eighth[cell][own], speed[cell][own], DIRECTIONS)
-            out[row] = sums / np.count_nonzero(own)
+            out[row] = _by_direction(moved[cell], own)
         return out / np.float32(image.shape[0] * seconds)
 
     def _moved(
         self, previous: ImageArray, image: ImageArray, scale: float, motion: CameraMotion
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what each pixel of the image has moved by, x and y, in its pixels."""
+    ) -> FloatArray:
+        """Return what each pixel has moved by, ``(H, W, 2)``, x and y in pixels of the image."""
         back = self._flow.calc(image, previous, None)  # type: ignore[call-overload]
         if motion is STILL:
-            return -back[..., 0], -back[..., 1]
+            return np.asarray(-back)
         rows, columns = np.indices(image.shape, np.float32)
         here = np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5  # by the outer edges
         came = motion.points((here + back.reshape(-1, 2)).astype(np.float64) / scale) * scale
-        moved = (here - came).astype(np.float32).reshape(*image.shape, 2)
-        return np.ascontiguousarray(moved[..., 0]), np.ascontiguousarray(moved[..., 1])
+        return np.asarray((here - came).astype(np.float32).reshape(*image.shape, 2))
+
+
+def _by_direction(moved: FloatArray, own: BoolArray) -> np.ndarray:
+    """Return the mean speed into each direction ``(DIRECTIONS,)`` of the own pixels of a box.
+
+    moved: ``(H, W, 2)`` of all its pixels. own: ``(H, W)``.
+    """
+    x, y = np.ascontiguousarray(moved[..., 0]), np.ascontiguousarray(moved[..., 1])
+    speed, direction = cv2.cartToPolar(x, y)
+    turns = direction * np.float32(DIRECTIONS / (2 * np.pi))
+    eighth = (turns + np.float32(0.5)).astype(np.uint8) % np.uint8(DIRECTIONS)
+    return np.bincount(eighth.ravel(), (speed * own).ravel(), DIRECTIONS) / np.count_nonzero(own)
 
 
 def _cells(boxes: FloatArray, shape: tuple[int, ...]) -> np.ndarray:

@@ -7,6 +7,8 @@ axis each, and so is the mean over a bin's sampling points. No torchvision is ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -14,50 +16,61 @@ from tao_anomaly.structures import FloatArray
 
 
 def roi_align(
-    feature_map: torch.Tensor,
+    feature_maps: Sequence[torch.Tensor],
     boxes: FloatArray,
     *,
     bins: int,
     samples: int,
-    scale: float,
+    scales: Sequence[float],
 ) -> torch.Tensor:
-    """Return the pooled features ``(N, C, bins, bins)`` of boxes on one map.
+    """Return the pooled features ``(N, C, bins, bins)`` of boxes, C those of all maps in turn.
 
-    feature_map: ``(C, H, W)``. boxes: ``(N, 4)`` in pixels of the detector's input. samples:
-    sampling points a bin and axis. scale: cells of the map an input pixel (1 / stride). Sampling
-    points more than one cell outside the map count as zero, as in torchvision.
+    feature_maps: one ``(C, H, W)`` a level. boxes: ``(N, 4)`` in pixels of the detector's input.
+    samples: sampling points a bin and axis. scales: cells of each map an input pixel (1 / stride).
+    Sampling points more than one cell outside a map count as zero, as in torchvision.
     """
-    channels, height, width = feature_map.shape
-    cells = boxes.astype(np.float64) * scale - 0.5
-    down = _axis_weights(cells[:, 1], cells[:, 3], height, bins=bins, samples=samples)
-    across = _axis_weights(cells[:, 0], cells[:, 2], width, bins=bins, samples=samples)
-    count = len(boxes)
-    wy = torch.from_numpy(down).to(feature_map)
-    wx = torch.from_numpy(across.reshape(count * bins, width)).to(feature_map)
-    # (C * H, W) @ (W, N * B) -> (N, C, H, B); then (B, H) @ (C, H, B) for each box
-    columns = (feature_map.reshape(channels * height, width) @ wx.T).reshape(
-        channels, height, count, bins
-    )
-    return torch.einsum("nph,chnq->ncpq", wy, columns)
+    # The axes of all maps at once, x then y of each: many small steps would take longer.
+    lengths = np.array([length for level in feature_maps for length in level.shape[:0:-1]])
+    cells = boxes.T.astype(np.float64) * np.reshape(scales, (-1, 1, 1)) - 0.5
+    starts, ends = cells[:, :2].reshape(len(lengths), -1), cells[:, 2:].reshape(len(lengths), -1)
+    flat = torch.from_numpy(_axis_weights(starts, ends, lengths, bins=bins, samples=samples))
+    weights = flat.to(feature_maps[0]).split((len(boxes) * bins * lengths).tolist())
+    pooled = [
+        _pool(level, across.view(-1, bins, level.shape[2]), down.view(-1, bins, level.shape[1]))
+        for level, across, down in zip(feature_maps, weights[::2], weights[1::2], strict=True)
+    ]
+    return torch.cat(pooled, dim=3).permute(0, 3, 1, 2)
+
+
+def _pool(feature_map: torch.Tensor, across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """Return the means ``(N, B, B, C)`` with weights ``(N, B, W)`` and ``(N, B, H)``."""
+    (count, bins, width), (channels, height) = across.shape, feature_map.shape[:2]
+    # (C * H, W) @ (W, N * B), then (B, H) @ (H, C * B) for each box
+    columns = feature_map.reshape(-1, width) @ across.reshape(-1, width).T
+    columns = columns.view(channels, height, count, bins).permute(2, 1, 0, 3)
+    rows = torch.bmm(down, columns.reshape(count, height, channels * bins))
+    return rows.view(count, bins, channels, bins).transpose(2, 3)
 
 
 def _axis_weights(
-    start: np.ndarray, end: np.ndarray, length: int, *, bins: int, samples: int
+    starts: np.ndarray, ends: np.ndarray, lengths: np.ndarray, *, bins: int, samples: int
 ) -> FloatArray:
-    """Return the weight ``(N, bins, length)`` of each cell in the mean of each bin.
+    """Return the weight ``(N, bins, length)`` of each cell in the mean of each bin, axes in turn.
 
-    start, end: ``(N,)`` extent of the boxes in cells, 0 at the centre of the first one.
+    starts, ends: ``(axes, N)`` extent of the boxes in cells, 0 at the centre of the first one.
+    lengths: ``(axes,)`` in cells. The weights of all axes lie one after the other, flat.
     """
-    offsets = (np.arange(bins * samples) + 0.5) / (bins * samples)
-    points = start[:, None] + offsets[None, :] * (end - start)[:, None]
-    inside = (points >= -1.0) & (points <= length)
-    clamped = points.clip(0, length - 1)
-    low = np.minimum(np.floor(clamped).astype(np.int64), max(length - 2, 0))
+    points, length = bins * samples, lengths[:, None, None]
+    offsets = (np.arange(points) + 0.5) / points
+    at = starts[..., None] + offsets * (ends - starts)[..., None]
+    inside = (at >= -1.0) & (at <= length)
+    clamped = np.minimum(np.maximum(at, 0), length - 1)
+    low = np.minimum(clamped.astype(np.int64), np.maximum(length - 2, 0))
     high = np.minimum(low + 1, length - 1)
     fraction = clamped - low
-    weights = np.zeros((len(start), bins, length))
-    rows = np.arange(len(start))[:, None]
-    columns = np.arange(bins * samples)[None, :] // samples
-    np.add.at(weights, (rows, columns, low), (1 - fraction) * inside / samples)
-    np.add.at(weights, (rows, columns, high), fraction * inside / samples)
-    return weights.astype(np.float32)
+    rows = np.arange(starts.shape[1])[:, None] * bins + np.arange(points) // samples
+    sizes = starts.shape[1] * bins * lengths
+    first = (np.cumsum(sizes) - sizes)[:, None, None] + rows * length
+    cells = np.concatenate([first + low, first + high], axis=None)
+    shares = np.concatenate([(1 - fraction) * inside, fraction * inside], axis=None) / samples
+    return np.bincount(cells, shares, sizes.sum()).astype(np.float32)

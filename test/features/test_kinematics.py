@@ -99,6 +99,23 @@ def test_tracks_do_not_mix_and_order_does_not_matter() -> None:
     np.testing.assert_allclose(values[1, 4:], [0.2, -0.1, 0.5], rtol=1e-4)
 
 
+def test_tracks_seen_for_longer_or_shorter_have_the_rates_they_have_alone() -> None:
+    together, alone = KinematicsEstimator(span=0.5), KinematicsEstimator(span=0.5)
+    other = KinematicsEstimator(span=0.5)
+    for step in range(8):
+        boxes = {"a": moving(step / 10)}
+        if step >= 4:
+            boxes["b"] = moving(2 * step / 10)
+        if step == 7:
+            boxes["c"] = moving(0)
+        values = at(together, step / 10, **boxes)
+        first = at(alone, step / 10, a=boxes["a"])
+        if "b" in boxes:
+            second = at(other, step / 10, b=boxes["b"])
+    np.testing.assert_allclose(values[:2], np.concatenate([first, second]), rtol=1e-6)
+    np.testing.assert_array_equal(values[2, 4:], 0)  # seen once
+
+
 def test_a_reset_forgets_the_motion() -> None:
     estimator = KinematicsEstimator(span=0.5)
     for step in range(5):

@@ -70,7 +70,7 @@ def feature_map() -> torch.Tensor:
 
 @pytest.mark.parametrize(("bins", "samples"), [(1, 1), (1, 14), (7, 2), (3, 4), (2, 3)])
 def test_equals_the_published_algorithm(feature_map: torch.Tensor, bins: int, samples: int) -> None:
-    got = roi_align(feature_map, BOXES, bins=bins, samples=samples, scale=1 / 8)
+    got = roi_align([feature_map], BOXES, bins=bins, samples=samples, scales=[1 / 8])
     assert got.shape == (len(BOXES), 3, bins, bins)
     for pooled, box in zip(got.numpy(), BOXES, strict=True):
         wanted = reference(feature_map.numpy().astype(np.float64), box, bins, samples, 1 / 8)
@@ -81,7 +81,7 @@ def test_equals_the_published_algorithm(feature_map: torch.Tensor, bins: int, sa
 def test_maps_of_one_row_or_column(shape: tuple[int, int]) -> None:
     small = torch.arange(float(np.prod(shape))).reshape(1, *shape)
     boxes = np.array([[0, 0, 72, 72], [4, 4, 8, 8], [-20, -20, 30, 30]], np.float32)
-    got = roi_align(small, boxes, bins=2, samples=2, scale=1 / 8)
+    got = roi_align([small], boxes, bins=2, samples=2, scales=[1 / 8])
     for pooled, box in zip(got.numpy(), boxes, strict=True):
         wanted = reference(small.numpy().astype(np.float64), box, 2, 2, 1 / 8)
         np.testing.assert_allclose(pooled, wanted, rtol=0, atol=1e-5)
@@ -97,7 +97,7 @@ def test_equals_torchvision(feature_map: torch.Tensor) -> None:
         wanted = theirs(
             feature_map[None], rois, bins, spatial_scale=1 / 8, sampling_ratio=samples, aligned=True
         )
-        got = roi_align(feature_map, BOXES, bins=bins, samples=samples, scale=1 / 8)
+        got = roi_align([feature_map], BOXES, bins=bins, samples=samples, scales=[1 / 8])
         torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
 
 
@@ -105,16 +105,29 @@ def test_a_linear_map_gives_the_position_of_the_bins() -> None:
     """The value of cell i lies at its centre, (i + 0.5) * stride: no half-cell shift."""
     across = ((torch.arange(20.0) + 0.5) * 8).expand(1, 12, 20)
     box = np.array([[20, 30, 60, 50]], np.float32)
-    got = roi_align(across, box, bins=4, samples=2, scale=1 / 8)
+    got = roi_align([across], box, bins=4, samples=2, scales=[1 / 8])
     np.testing.assert_allclose(got[0, 0, 0].numpy(), [25, 35, 45, 55], atol=1e-4)
 
 
 def test_the_mean_over_the_bins_is_the_one_bin_feature(feature_map: torch.Tensor) -> None:
-    fine = roi_align(feature_map, BOXES, bins=7, samples=2, scale=1 / 8)
-    whole = roi_align(feature_map, BOXES, bins=1, samples=14, scale=1 / 8)
+    fine = roi_align([feature_map], BOXES, bins=7, samples=2, scales=[1 / 8])
+    whole = roi_align([feature_map], BOXES, bins=1, samples=14, scales=[1 / 8])
     torch.testing.assert_close(fine.mean(dim=(2, 3)), whole[:, :, 0, 0], rtol=0, atol=1e-5)
 
 
 def test_no_boxes_give_no_features(feature_map: torch.Tensor) -> None:
     none = np.zeros((0, 4), np.float32)
-    assert roi_align(feature_map, none, bins=3, samples=2, scale=1 / 8).shape == (0, 3, 3, 3)
+    assert roi_align([feature_map], none, bins=3, samples=2, scales=[1 / 8]).shape == (0, 3, 3, 3)
+
+
+@pytest.mark.parametrize(("bins", "samples"), [(1, 14), (3, 4)])
+def test_levels_together_give_what_each_gives_alone(bins: int, samples: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    shapes = {1 / 8: (3, 12, 20), 1 / 16: (5, 6, 10), 1 / 32: (2, 3, 5)}
+    levels = [torch.randn(shape, generator=generator) for shape in shapes.values()]
+    together = roi_align(levels, BOXES, bins=bins, samples=samples, scales=list(shapes))
+    alone = [
+        roi_align([level], BOXES, bins=bins, samples=samples, scales=[scale])
+        for level, scale in zip(levels, shapes, strict=True)
+    ]
+    torch.testing.assert_close(together, torch.cat(alone, dim=1), rtol=0, atol=0)
