@@ -37,7 +37,7 @@ class Stay:
 
     def update(self, stamp_ns: int, box: FloatArray) -> None:
         """Take in where the object is: a box ``(4,)`` in pixels."""
-        x1, y1, x2, y2 = (float(side) for side in box)
+        x1, y1, x2, y2 = box.tolist()
         place = (x1 + x2) / 2, (y1 + y2) / 2
         if not math.dist(place, self._place) <= _STAYS_WITHIN * (y2 - y1):  # nor where it is NaN
             self._place, self._since_ns = place, stamp_ns

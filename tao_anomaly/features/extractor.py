@@ -52,9 +52,11 @@ class FeatureExtractor:
 
         motion: of the camera, from the last image to this one.
         """
-        kinematics = self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion)
-        flow = self._flow.update(frame, tracks.boxes, motion)
-        parts = [self.appearance(tracks.boxes, pyramid), kinematics, flow]
+        parts = [
+            self.appearance(tracks.boxes, pyramid),  # first, as long as caches hold the pyramid
+            self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion),
+            self._flow.update(frame, tracks.boxes, motion),
+        ]
         if self.config.grid:
             parts.append(self.grid(tracks.boxes, pyramid))
         return np.concatenate(parts, axis=1)

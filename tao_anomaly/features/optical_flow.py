@@ -56,38 +56,40 @@ class BoxFlow:
         self._stamp_ns = frame.stamp_ns
         if previous is None or seconds <= 0 or not len(boxes):
             return out
-        moved = self._moved(previous, image, scale, motion)
-        cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in _cells(boxes * scale, image.shape)]
-        boxes_at = np.zeros(image.shape, np.int32)
+        back = self._way_back(previous, image, scale, motion)
+        covered = _cells(boxes * scale, image.shape).tolist()
+        cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in covered]
+        boxes_at = np.zeros(image.shape, np.uint16)
         for cell in cells:
             boxes_at[cell] += 1
         for row, cell in enumerate(cells):
             own = boxes_at[cell] == 1
             if np.count_nonzero(own) < _ENOUGH * own.size:
                 own[:] = True
-            out[row] = _by_direction(moved[cell], own)
+            out[row] = _by_direction(back[cell], own)
         return out / np.float32(image.shape[0] * seconds)
 
-    def _moved(
+    def _way_back(
         self, previous: ImageArray, image: ImageArray, scale: float, motion: CameraMotion
     ) -> FloatArray:
-        """Return what each pixel has moved by, ``(H, W, 2)``, x and y in pixels of the image."""
-        back = self._flow.calc(image, previous, None)  # type: ignore[call-overload]
+        """Return the way to where each pixel was, ``(H, W, 2)``, x and y in pixels of the image."""
+        back = np.asarray(
+            self._flow.calc(image, previous, None)  # type: ignore[call-overload]
+        )
         if motion is STILL:
-            return np.asarray(-back)
+            return back
         rows, columns = np.indices(image.shape, np.float32)
         here = np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5  # by the outer edges
         came = motion.points((here + back.reshape(-1, 2)).astype(np.float64) / scale) * scale
-        return np.asarray((here - came).astype(np.float32).reshape(*image.shape, 2))
+        return (came - here).astype(np.float32).reshape(*image.shape, 2)
 
 
-def _by_direction(moved: FloatArray, own: BoolArray) -> np.ndarray:
+def _by_direction(back: FloatArray, own: BoolArray) -> np.ndarray:
     """Return the mean speed into each direction ``(DIRECTIONS,)`` of the own pixels of a box.
 
-    moved: ``(H, W, 2)`` of all its pixels. own: ``(H, W)``.
+    back: ``(H, W, 2)``, the way to where each of its pixels was. own: ``(H, W)``.
     """
-    x, y = np.ascontiguousarray(moved[..., 0]), np.ascontiguousarray(moved[..., 1])
-    speed, direction = cv2.cartToPolar(x, y)
+    speed, direction = cv2.cartToPolar(-back[..., 0], -back[..., 1])
     turns = direction * np.float32(DIRECTIONS / (2 * np.pi))
     eighth = (turns + np.float32(0.5)).astype(np.uint8) % np.uint8(DIRECTIONS)
     return np.bincount(eighth.ravel(), (speed * own).ravel(), DIRECTIONS) / np.count_nonzero(own)

@@ -145,6 +145,8 @@ class ByteTracker:
 
 def _match(similarity: FloatArray, tracks: Rows, detections: Rows, minimum: float) -> _Matches:
     """Assign detections to tracks for the highest total similarity, no pair below `minimum`."""
+    if not len(tracks) or not len(detections):
+        return _Matches(tracks[:0], detections[:0], tracks, detections)
     table = similarity[np.ix_(tracks, detections)]
     # An inadmissible pair is worth nothing, so it never displaces an admissible one.
     rows, columns = linear_sum_assignment(np.where(table >= minimum, table, 0.0), maximize=True)
