@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ class FeatureExtractor:
         self.feature_id = _feature_id(detector, config, camera_motion)
         self._kinematics = KinematicsEstimator(span=config.velocity_span)
         self._flow = BoxFlow()
+        # Dense flow hardly gains from threads of its own, and needs no Python meanwhile.
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="flow")
 
     def reset(self) -> None:
         """Forget the tracks' past."""
@@ -52,14 +55,14 @@ class FeatureExtractor:
 
         motion: of the camera, from the last image to this one.
         """
-        parts = [
-            self.appearance(tracks.boxes, pyramid),  # first, as long as caches hold the pyramid
-            self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion),
-            self._flow.update(frame, tracks.boxes, motion),
-        ]
-        if self.config.grid:
-            parts.append(self.grid(tracks.boxes, pyramid))
-        return np.concatenate(parts, axis=1)
+        flow = self._beside.submit(self._flow.update, frame, tracks.boxes, motion)
+        try:
+            appearance = self.appearance(tracks.boxes, pyramid)
+            kinematics = self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion)
+            grid = [self.grid(tracks.boxes, pyramid)] if self.config.grid else []
+        finally:
+            wait([flow])  # also where these fail: a reset must not meet it at work
+        return np.concatenate([appearance, kinematics, flow.result(), *grid], axis=1)
 
     def appearance(self, boxes: FloatArray, pyramid: FeaturePyramid) -> FloatArray:
         """Return RoIAlign of each level, mean-pooled and concatenated, ``(N, A)``."""

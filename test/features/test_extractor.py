@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +123,31 @@ def test_no_tracks_give_no_rows(detector: Detector, seen: tuple[Tracks, FeatureP
     for grid in (0, 3):
         made = extractor(detector, grid=grid)
         assert made.extract(Tracks.empty(), pyramid, FRAME).shape == (0, made.layout.dim)
+
+
+def test_an_image_that_the_flow_cannot_read_is_an_error_and_no_end(
+    detector: Detector, seen: tuple[Tracks, FeaturePyramid]
+) -> None:
+    tracks, pyramid = seen
+    made = extractor(detector)
+    made.extract(tracks, pyramid, FRAME)
+    with pytest.raises(cv2.error):
+        made.extract(tracks, pyramid, Frame(np.zeros((*SIZE, 7), np.uint8), 10**8, 1))
+    made.reset()
+    assert made.extract(tracks, pyramid, FRAME).shape == (len(tracks), 463)
+
+
+def test_an_extractor_that_is_gone_leaves_no_thread(
+    detector: Detector, seen: tuple[Tracks, FeaturePyramid]
+) -> None:
+    before = threading.active_count()
+    for _ in range(5):
+        extractor(detector).extract(*seen, FRAME)
+    gc.collect()
+    until = time.monotonic() + 60
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
 
 
 def test_the_feature_id_tells_apart_whatever_changes_the_values(detector: Detector) -> None:
