@@ -151,6 +151,14 @@ class ScorerConfig:
         minimum=0.0,
         live=True,
     )
+    inherit_within: float = setting(
+        2.0,
+        "seconds for which who appears where a lost object is expected takes its average over;"
+        " 0: nobody does",
+        minimum=0.0,
+        maximum=10.0,
+        live=True,
+    )
     network_hop: int = setting(
         10,
         "every so many windows of a track go through the network of a temporal MAE, which keeps its"

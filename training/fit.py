@@ -184,6 +184,7 @@ def save(result: FitResult, footage: Footage, split: Split, run: TrainRun, folde
                 "windows": asdict(run.windows),
                 "scorer": {
                     "smoothing": run.scorer.smoothing,
+                    "inherit_within": run.scorer.inherit_within,
                     "network_hop": run.scorer.network_hop,
                 },
                 "torch": torch.__version__,

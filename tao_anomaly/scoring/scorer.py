@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from tao_anomaly.config import ScorerConfig
 from tao_anomaly.model.artifact import Artifact
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.explanation import cue_in_words, leading_term
+from tao_anomaly.scoring.lost_tracks import LostTracks
 from tao_anomaly.scoring.smoothing import MovingAverage
 from tao_anomaly.scoring.thresholds import ConstantThreshold, Threshold, online_threshold
 from tao_anomaly.scoring.window_model import WindowModel, build_window_model
@@ -48,8 +50,8 @@ class _Track:
 class Scorer:
     """Standardises and fuses a model's terms, smooths along tracks, compares with the threshold.
 
-    A track keeps its score between its windows. model_id: of the artifact. feature_id: of the
-    features it accepts.
+    A track keeps its score between its windows; who appears where a lost one is expected takes its
+    average over. model_id: of the artifact. feature_id: of the features it accepts.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Scorer:
         self.feature_id = feature_id
         self.model_id = model_id
         self._tracks: OrderedDict[str, _Track] = OrderedDict()
+        self._lost = LostTracks(within=config.inherit_within)
         self._epoch: int | None = None
         self.reconfigure(config)
 
@@ -88,6 +91,7 @@ class Scorer:
     def reconfigure(self, config: ScorerConfig) -> None:
         """Take new settings for the images to come."""
         self.config = config
+        self._lost.within = config.inherit_within
         self._threshold: Threshold = (
             online_threshold(self.calibration.threshold)
             if math.isnan(config.threshold)
@@ -104,6 +108,7 @@ class Scorer:
     def reset(self) -> None:
         """Forget all tracks."""
         self._tracks.clear()
+        self._lost.reset()
         self._threshold.reset()
         self._epoch = None
 
@@ -124,9 +129,11 @@ class Scorer:
         self.require(windows.feature_id)
         if windows.epoch != self._epoch:
             self._tracks.clear()
+            self._lost.reset()
             self._epoch = windows.epoch
         if len(windows.index):
             self._take(windows)
+        self._lost.update(windows.tracks, windows.stamp_ns)
         self._prune(windows)
         return self._scores(windows, [self._tracks.get(i) for i in windows.tracks.ids])
 
@@ -140,11 +147,12 @@ class Scorer:
         contributions = self.calibration.contributions(standardised)
         raw = contributions.sum(axis=1)
         speeds = self.model.speeds(windows) / self.calibration.usual_speed
+        inherited = self._inherited(windows)
         for window, row in enumerate(windows.index):
             track_id = windows.tracks.ids[row]
             track = self._tracks.get(track_id)
             if track is None:
-                average = MovingAverage(self.config.smoothing)
+                average = inherited.get(track_id) or MovingAverage(self.config.smoothing)
                 track = _Track(average, standardised[window], contributions[window])
                 self._tracks[track_id] = track
             track.terms, track.raw = standardised[window], float(raw[window])
@@ -157,6 +165,16 @@ class Scorer:
             smoothed = track.average.update(present, windows.stamp_ns)
             track.contributions = smoothed[:-1].astype(np.float32)
             track.speed = float(smoothed[-1])
+
+    def _inherited(self, windows: TrackWindows) -> dict[str, MovingAverage]:
+        """Return the averages that new objects go on with, by their ids."""
+        new = [row for row in windows.index if windows.tracks.ids[row] not in self._tracks]
+        lost = self._lost.expected_at(windows.tracks, new, windows.stamp_ns)
+        return {
+            windows.tracks.ids[row]: copy.copy(self._tracks[track_id].average)
+            for row, track_id in zip(new, lost, strict=True)
+            if track_id is not None and track_id in self._tracks
+        }
 
     def _standardised(self, windows: TrackWindows) -> FloatArray:
         """Return the standardised terms ``(M, K)``.

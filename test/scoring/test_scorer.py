@@ -108,6 +108,35 @@ def test_the_leading_term_is_the_one_that_adds_most(make_features: MakeFeatures)
     assert scores.leading == ("appearance", "speed")
 
 
+def test_who_appears_in_the_place_of_a_lost_one_goes_on_with_its_average(
+    make_features: MakeFeatures,
+) -> None:
+    def last(**settings: object) -> float:
+        stream = Stream(make_features, smoothing=1.0, **settings)
+        for _ in range(3):  # all boxes are at one place
+            stream.show(a=(4.0, 1.0))
+        for _ in range(2):
+            scores = stream.show(b=(0.0, 1.0))
+        return float(scores.scores[0])
+
+    # raw: two of 3, 0.3 and 0.2 s old, then one of 0 from the second image of b on
+    old = math.exp(-0.2) + math.exp(-0.3)
+    assert last() == pytest.approx(3 * old / (1 + old), rel=1e-6)
+    assert last(inherit_within=0.1) == 0.0  # b's window begins 0.2 s after a was seen
+    assert last(inherit_within=0.0) == 0.0
+
+
+def test_an_heir_and_the_lost_one_go_on_apart(make_features: MakeFeatures) -> None:
+    stream = Stream(make_features, smoothing=1.0)
+    for _ in range(3):
+        stream.show(a=(4.0, 1.0))
+    stream.show(b=(0.0, 1.0))
+    stream.show(b=(0.0, 1.0))
+    again = stream.show(a=(4.0, 1.0), b=(0.0, 1.0))
+    assert again.scores[0] == 3.0
+    assert again.scores[1] < 3.0
+
+
 def test_a_term_without_weight_says_nothing(make_features: MakeFeatures) -> None:
     stream = Stream(make_features)
     stream.scorer.recalibrate(replace(CALIBRATION, weights=(0.0, 1.0)))
