@@ -41,7 +41,7 @@ from tao_anomaly.model.artifact import load_artifact  # noqa: E402
 from tao_anomaly.pipeline import Perception  # noqa: E402
 from tao_anomaly.weights import SHARED_VARIABLE  # noqa: E402
 
-TIMED_IMAGES = 40
+TIMED_IMAGES = 120
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ _OF_BENCHMARKS = "54933e4f8887bdb7284ec5e8d1648c065fce1bfa1e13a363bf0d81b7d84a79
 # Weights that are a part of the package. They know rendered scenes only (licence: AGPL-3.0).
 PACKAGED = {"plaza": Path(__file__).parent / "detection" / "weights" / "plaza.onnx"}
 
+# What the user calls the SHA-256 of a detector's weights.
+_OF_DETECTOR = (
+    "detector.weights_sha256 (fit, infer, extract, evaluate: pipeline.detector.weights_sha256)"
+)
+
 
 class WeightsError(ValueError):
     """Detector weights that are absent or not what they should be; the message has the remedy."""
@@ -67,9 +72,7 @@ def cache_folder() -> Path:
     return Path(base) / "tao_anomaly" / "weights"
 
 
-def find_weights(
-    weights: str, *, sha256: str = "", setting: str = "detector.weights_sha256"
-) -> Path:
+def find_weights(weights: str, *, sha256: str = "", setting: str = _OF_DETECTOR) -> Path:
     """Return the weights file that `weights`, a path or a model's name, stands for.
 
     A name is one of PACKAGED, or is looked for in ``$TAO_ANOMALY_SHARED/weights`` and in the cache.

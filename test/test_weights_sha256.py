@@ -37,7 +37,8 @@ def test_a_checkpoint_that_nobody_vouches_for_is_refused(tmp_path: Path, name: s
     path.write_bytes(CONTENT)
     expected = (
         f"{path}: got SHA-256 {DIGEST}, expected that of a known checkpoint; if you trust where the"
-        " file is from, set detector.weights_sha256 to this hash, or to any"
+        " file is from, set detector.weights_sha256 (fit, infer, extract, evaluate:"
+        " pipeline.detector.weights_sha256) to this hash, or to any"
     )
     for refused in (
         lambda: find_weights(str(path)),

@@ -133,7 +133,7 @@ class DetectorOracle:
     """Perfect scores for all boxes that the tracker is given: the ceiling of the proposals."""
 
     name = "oracle, all boxes"
-    note = "the detector's boxes that find a region, and no other"
+    note = "the boxes given to the tracker that find a region, and no other"
 
     def score(self, clip: ClipFeatures) -> ScoredClip:
         """Keep the boxes that find a region."""

@@ -259,7 +259,8 @@ def test_a_node_refuses_weights_that_nobody_vouches_for(start, tmp_path: Path) -
     digest = hashlib.sha256(b"own").hexdigest()
     expected = (
         f": {path}: got SHA-256 {digest}, expected that of a known checkpoint; if you trust where"
-        " the file is from, set detector.weights_sha256 to this hash, or to any"
+        " the file is from, set detector.weights_sha256 (fit, infer, extract, evaluate:"
+        " pipeline.detector.weights_sha256) to this hash, or to any"
     )
     lines = process.output.splitlines()
     assert [line.endswith(expected) for line in lines] == [True, True]  # the log's and its own
