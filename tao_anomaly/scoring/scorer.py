@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from tao_anomaly.structures import (
 from tao_anomaly.windows import FeatureMismatchError, track_phase
 
 _MAX_AGE = 10.0  # seconds after which an unseen track's average is dropped
+_INHERITED = 0.5  # weight of a lost object's past for its heir, who may be somebody else
 
 
 @dataclass
@@ -171,7 +171,7 @@ class Scorer:
         new = [row for row in windows.index if windows.tracks.ids[row] not in self._tracks]
         lost = self._lost.expected_at(windows.tracks, new, windows.stamp_ns)
         return {
-            windows.tracks.ids[row]: copy.copy(self._tracks[track_id].average)
+            windows.tracks.ids[row]: self._tracks[track_id].average.heir(_INHERITED)
             for row, track_id in zip(new, lost, strict=True)
             if track_id is not None and track_id in self._tracks
         }

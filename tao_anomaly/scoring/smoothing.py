@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,3 +35,7 @@ class MovingAverage:
         self._weighted = keep * self._weighted + value
         self._weight = keep * self._weight + 1.0
         return self._weighted / self._weight
+
+    def heir(self, share: float) -> MovingAverage:
+        """Return an average that goes on with this one, its past weighed by `share`."""
+        return replace(self, _weighted=share * self._weighted, _weight=share * self._weight)

@@ -119,8 +119,8 @@ def test_who_appears_in_the_place_of_a_lost_one_goes_on_with_its_average(
             scores = stream.show(b=(0.0, 1.0))
         return float(scores.scores[0])
 
-    # raw: two of 3, 0.3 and 0.2 s old, then one of 0 from the second image of b on
-    old = math.exp(-0.2) + math.exp(-0.3)
+    # raw: two of 3, 0.3 and 0.2 s old, by half, then one of 0 from the second image of b on
+    old = (math.exp(-0.2) + math.exp(-0.3)) / 2
     assert last() == pytest.approx(3 * old / (1 + old), rel=1e-6)
     assert last(inherit_within=0.1) == 0.0  # b's window begins 0.2 s after a was seen
     assert last(inherit_within=0.0) == 0.0

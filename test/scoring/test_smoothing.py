@@ -55,3 +55,12 @@ def test_it_stays_within_the_values_it_saw() -> None:
     for value in random.normal(0, 1, 500):
         stamp_ns += int(random.integers(1, NANOSECONDS))
         assert -4 < average.update(float(value), stamp_ns) < 4
+
+
+def test_an_heir_goes_on_with_a_part_of_the_past_and_alone() -> None:
+    average = MovingAverage(1.0)
+    average.update(4.0, 0)
+    heir = average.heir(0.5)
+    # half of one value of 4 beside one of 1
+    assert heir.update(1.0, 0) == pytest.approx((0.5 * 4 + 1) / 1.5)
+    assert average.update(4.0, 0) == 4.0
