@@ -125,7 +125,6 @@ class Perception:
             log.warning("epoch %d begins: %s", self.epoch, reason)
         if self.epoch != previous:
             self._restart_stages()
-        self.extractor.begin(frame, dense=len(detections) > 0 or self.moving is not None)
         motion = self.camera.update(frame.image, detections.boxes) if self.camera else STILL
         if self.moving:
             most = self.detector.config.max_detections

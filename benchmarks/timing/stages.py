@@ -97,7 +97,6 @@ class Stages:
         self.maps = output.maps
         with watch("suppression (NMS)"):
             found = to_detections(output.predictions[0], letterbox, detector.config)
-        perception.extractor.begin(frame, dense=len(found) > 0 or perception.moving is not None)
         if perception.moving:
             with watch("moving objects"):
                 most = detector.config.max_detections

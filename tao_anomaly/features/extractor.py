@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch
 from tao_anomaly.config import FeatureConfig, TrackerConfig
 from tao_anomaly.detection.detector import Detector, FeaturePyramid
 from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
-from tao_anomaly.features.optical_flow import BoxFlow, DenseFlow
+from tao_anomaly.features.optical_flow import BoxFlow
 from tao_anomaly.features.roi_align import roi_align
 from tao_anomaly.structures import FeatureLayout, FloatArray, Frame, Tracks
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
@@ -38,22 +38,11 @@ class FeatureExtractor:
         self._flow = BoxFlow()
         # Dense flow hardly gains from threads of its own, and needs no Python meanwhile.
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="flow")
-        self._begun: Future[DenseFlow | None] | None = None
 
     def reset(self) -> None:
         """Forget the tracks' past."""
-        if self._begun:
-            wait([self._begun])
-            self._begun = None
         self._kinematics.reset()
         self._flow.reset()
-
-    def begin(self, frame: Frame, *, dense: bool = True) -> None:
-        """Begin with what needs no tracks of the image that `extract` is called for next.
-
-        dense: whether there may be any.
-        """
-        self._begun = self._beside.submit(self._flow.compare, frame, dense=dense)
 
     def extract(
         self,
@@ -66,18 +55,14 @@ class FeatureExtractor:
 
         motion: of the camera, from the last image to this one.
         """
-        if self._begun is None:
-            self.begin(frame, dense=len(tracks) > 0)
-        begun, self._begun = self._begun, None
-        assert begun is not None
+        flow = self._beside.submit(self._flow.update, frame, tracks.boxes, motion)
         try:
             appearance = self.appearance(tracks.boxes, pyramid)
             kinematics = self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion)
             grid = [self.grid(tracks.boxes, pyramid)] if self.config.grid else []
         finally:
-            wait([begun])  # also where these fail: a reset must not meet it at work
-        flow = self._flow.measure(begun.result(), tracks.boxes, motion)
-        return np.concatenate([appearance, kinematics, flow, *grid], axis=1)
+            wait([flow])  # also where these fail: a reset must not meet it at work
+        return np.concatenate([appearance, kinematics, flow.result(), *grid], axis=1)
 
     def appearance(self, boxes: FloatArray, pyramid: FeaturePyramid) -> FloatArray:
         """Return RoIAlign of each level, mean-pooled and concatenated, ``(N, A)``."""

@@ -7,8 +7,6 @@ Interpretable Video Anomaly Detection", arXiv 2212.00789).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -18,19 +16,6 @@ from tao_anomaly.tracking.camera_motion import STILL, CameraMotion, shrinkage, s
 DIRECTIONS = 8
 _ENOUGH = 0.5  # share of a box that must be its own, for the rest to be left to the others
 _SHORT_SIDE = 32  # pixels it needs: OpenCV's search fails, or crashes, in narrower images
-
-
-@dataclass(frozen=True)
-class DenseFlow:
-    """How the pixels of an image moved since the one before.
-
-    back: ``(H, W, 2)``, the way to where each pixel was, x and y in pixels of the shrunken image.
-    scale: of that image, by the whole one. seconds: between the two.
-    """
-
-    back: FloatArray
-    scale: float
-    seconds: float
 
 
 class BoxFlow:
@@ -50,48 +35,31 @@ class BoxFlow:
         self._stamp_ns = 0
 
     def update(self, frame: Frame, boxes: FloatArray, motion: CameraMotion = STILL) -> FloatArray:
-        """Return what `measure` finds in boxes ``(N, 4)`` of a stream's next image."""
-        return self.measure(self.compare(frame, dense=len(boxes) > 0), boxes, motion)
-
-    def compare(self, frame: Frame, *, dense: bool = True) -> DenseFlow | None:
-        """Take in a stream's next image and return how its pixels moved.
-
-        None for the first image, where the image is too narrow to tell, or without `dense`.
-        """
-        scale = shrinkage(frame.size)
-        if min(frame.size) * scale < _SHORT_SIDE:
-            return None
-        image = small_grey(frame.image, scale)
-        if self._previous is not None and self._previous.shape != image.shape:
-            self.reset()
-        previous, self._previous = self._previous, image
-        seconds = (frame.stamp_ns - self._stamp_ns) / NANOSECONDS
-        self._stamp_ns = frame.stamp_ns
-        if previous is None or seconds <= 0 or not dense:
-            return None
-        back = self._flow.calc(image, previous, None)  # type: ignore[call-overload]
-        return DenseFlow(np.asarray(back), scale, seconds)
-
-    @staticmethod
-    def measure(
-        flow: DenseFlow | None, boxes: FloatArray, motion: CameraMotion = STILL
-    ) -> FloatArray:
         """Return how much moves into each direction in boxes ``(N, 4)``, ``(N, DIRECTIONS)``.
 
         A value is the mean over a box of the speed of what moves into that eighth of the circle
         (the middle of the first is +x, they turn towards +y: along an axis is one direction), in
         image heights a second. What other boxes cover as well is left out, unless that is most of
         the box: a cyclist who passes behind a walker is not the walker's motion. motion: of the
-        camera since the last image, taken off. Nothing moves where there is no flow.
+        camera since the last image, taken off. Nothing moves in a stream's first image, nor where
+        the image is too narrow to tell.
         """
         out = np.zeros((len(boxes), DIRECTIONS), np.float32)
-        if flow is None or not len(boxes):
+        scale = shrinkage(frame.size)
+        if min(frame.size) * scale < _SHORT_SIDE:
             return out
-        back = _without_camera(flow, motion)
-        height, width = back.shape[:2]
-        covered = _cells(boxes * flow.scale, (height, width)).tolist()
+        image = small_grey(frame.image, scale)
+        if self._previous is not None and self._previous.shape != image.shape:
+            self.reset()
+        previous, self._previous = self._previous, image
+        seconds = (frame.stamp_ns - self._stamp_ns) / NANOSECONDS
+        self._stamp_ns = frame.stamp_ns
+        if previous is None or seconds <= 0 or not len(boxes):
+            return out
+        back = self._way_back(previous, image, scale, motion)
+        covered = _cells(boxes * scale, image.shape).tolist()
         cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in covered]
-        boxes_at = np.zeros((height, width), np.uint16)
+        boxes_at = np.zeros(image.shape, np.uint16)
         for cell in cells:
             boxes_at[cell] += 1
         for row, cell in enumerate(cells):
@@ -99,18 +67,21 @@ class BoxFlow:
             if np.count_nonzero(own) < _ENOUGH * own.size:
                 own[:] = True
             out[row] = _by_direction(back[cell], own)
-        return out / np.float32(height * flow.seconds)
+        return out / np.float32(image.shape[0] * seconds)
 
-
-def _without_camera(flow: DenseFlow, motion: CameraMotion) -> FloatArray:
-    """Return the way back ``(H, W, 2)`` of each pixel but for the camera's part."""
-    if motion is STILL:
-        return flow.back
-    rows, columns = np.indices(flow.back.shape[:2], np.float32)
-    here = np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5  # by the outer edges
-    was = (here + flow.back.reshape(-1, 2)).astype(np.float64) / flow.scale
-    came = motion.points(was) * flow.scale
-    return (came - here).astype(np.float32).reshape(flow.back.shape)
+    def _way_back(
+        self, previous: ImageArray, image: ImageArray, scale: float, motion: CameraMotion
+    ) -> FloatArray:
+        """Return the way to where each pixel was, ``(H, W, 2)``, x and y in pixels of the image."""
+        back = np.asarray(
+            self._flow.calc(image, previous, None)  # type: ignore[call-overload]
+        )
+        if motion is STILL:
+            return back
+        rows, columns = np.indices(image.shape, np.float32)
+        here = np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5  # by the outer edges
+        came = motion.points((here + back.reshape(-1, 2)).astype(np.float64) / scale) * scale
+        return (came - here).astype(np.float32).reshape(*image.shape, 2)
 
 
 def _by_direction(back: FloatArray, own: BoolArray) -> np.ndarray:

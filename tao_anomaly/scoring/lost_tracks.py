@@ -62,6 +62,7 @@ class LostTracks:
         away /= np.maximum(places[:, None, 2], expected[None, :, 2])
         moving = np.array([self._moving[i] for i in lost])
         away[moving[None] != (tracks.class_ids[list(rows)] == MOVING_OBJECT)[:, None]] = np.inf
+        away[np.isnan(away)] = np.inf  # a foreign box that is none hides no other
         nearest = away.argmin(axis=1)
         near = away[np.arange(len(rows)), nearest] <= _REACH
         return [lost[i] if found else None for i, found in zip(nearest, near, strict=True)]

@@ -125,31 +125,6 @@ def test_no_tracks_give_no_rows(detector: Detector, seen: tuple[Tracks, FeatureP
         assert made.extract(Tracks.empty(), pyramid, FRAME).shape == (0, made.layout.dim)
 
 
-def test_what_was_begun_is_what_extract_would_do(
-    detector: Detector, seen: tuple[Tracks, FeaturePyramid], ped2: Path
-) -> None:
-    tracks, pyramid = seen
-    none = tracks.select(np.zeros(0, np.int64))
-    names = ("058", "059", "060")
-    images = [cv2.imread(str(ped2 / f"Test/Test004/{name}.jpg")) for name in names]
-    frames = [Frame(image, step * 10**8, step) for step, image in enumerate(images)]
-
-    def features(*, begin: bool) -> list[np.ndarray]:
-        made = extractor(detector)
-        made.begin(replace(frames[0], stamp_ns=7))
-        made.reset()  # what was begun is forgotten
-        found = []
-        for frame, present in zip(frames, (tracks, none, tracks), strict=True):
-            if begin:
-                made.begin(frame, dense=len(present) > 0)
-            found.append(made.extract(present, pyramid, frame))
-        return found
-
-    for one, other in zip(features(begin=True), features(begin=False), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert features(begin=True)[2][:, 448 + 7 :].any()
-
-
 def test_an_image_that_the_flow_cannot_read_is_an_error_and_no_end(
     detector: Detector, seen: tuple[Tracks, FeaturePyramid]
 ) -> None:

@@ -93,6 +93,12 @@ def test_what_merely_moves_takes_nothing_over_from_an_object() -> None:
     assert walk.show(image(("c", 100.0, 100.0), kind=MOVING_OBJECT)) == ["b"]
 
 
+def test_a_box_that_is_none_hides_no_other() -> None:
+    walk = Walk()
+    walk.show(image(("a", float("nan"), 100.0), ("b", 100.0, 100.0)))
+    assert walk.show(image(("c", 100.0, 100.0), ("d", float("nan"), 100.0))) == ["b", None]
+
+
 def test_a_reset_forgets_all() -> None:
     walk = Walk()
     walk.show(image(("a", 100.0, 100.0)))
