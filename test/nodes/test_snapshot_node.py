@@ -7,6 +7,7 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from tao_anomaly.nodes.image_conversions import image_message, to_time
 SNAPSHOT = "tao_anomaly.nodes.snapshot_node"
 START = 1_700_000_000 * 10**9
 SIDE = 200  # an image has 120 kB
+LARGE = 200_000  # bytes of a file that holds images
 
 
 class Camera:
@@ -83,6 +85,12 @@ def kept(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.mcap")) if folder.exists() else []
 
 
+def large(folder: Path, track: str) -> list[Path]:
+    """Return what is kept of a track's events with images: their reader had been found by then."""
+    found = [path for path in kept(folder) if f"_{track}-" in path.name]
+    return [path for path in found if path.stat().st_size > LARGE]
+
+
 def unkept(process) -> str:
     return "\n".join(line for line in process.output.splitlines() if "is not kept" in line)
 
@@ -115,12 +123,15 @@ def test_an_event_is_kept_with_what_was_before_and_after_it(
     process = start(SNAPSHOT, "--ros-args", "-r", "__ns:=/left", *parameters)
     process.wait_for("ready")
     camera = Camera(listener, "/left")
-    camera.run(15)
+    send_events_until(camera, "0-0", lambda: large(folder, "0-0"), process)
+    camera.run(30)
     stamp = camera.run(1, event="0-1/1")
-    run_until(camera, lambda: "messages kept in" in process.output, process)
-    (path,) = kept(folder)
+    run_until(camera, lambda: "event 0-1/1: " in process.output, process)
+    (path,) = (path for path in kept(folder) if "_0-1-" in path.name)
     assert path.parent == folder / "left"
-    assert path.name == "anomaly_20231114T221321.500000000_0-1-1.mcap"
+    second, fraction = divmod(stamp, 10**9)
+    time_of_event = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%S")
+    assert path.name == f"anomaly_{time_of_event}.{fraction:09d}_0-1-1.mcap"
     with AnyReader([path]) as reader:
         found = {
             topic: [s for c, s, _ in reader.messages() if c.topic == topic]
@@ -150,21 +161,15 @@ def test_a_full_disk_is_an_error_in_the_log_and_the_next_event_is_kept(
     process.wait_for("ready")
     assert "rosbag2_interfaces is not installed" in process.output
     camera = Camera(listener, "")
-    most = 200_000  # bytes of a file, soon; what comes before the readers are there may be smaller
-
-    def large(track: str) -> list[Path]:
-        found = [path for path in kept(folder) if f"_{track}-" in path.name]
-        return [path for path in found if path.stat().st_size > most]
-
-    send_events_until(camera, "0-1", lambda: large("0-1"), process)
+    send_events_until(camera, "0-1", lambda: large(folder, "0-1"), process)
     limits = resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE, (most, limits[1]))
+    resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE, (LARGE, limits[1]))
     send_events_until(camera, "0-2", lambda: "event 0-2/" in unkept(process), process)
     assert "File too large" in unkept(process)
     run_until(camera, lambda: all("_0-1-" in path.name for path in folder.iterdir()), process)
     resource.prlimit(process.child.pid, resource.RLIMIT_FSIZE, limits)
-    send_events_until(camera, "0-3", lambda: large("0-3"), process)
-    with AnyReader(large("0-3")[:1]) as reader:
+    send_events_until(camera, "0-3", lambda: large(folder, "0-3"), process)
+    with AnyReader(large(folder, "0-3")[:1]) as reader:
         assert reader.message_count > 5
 
 
