@@ -101,6 +101,20 @@ class Detections:
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """What the network boxed in one image before suppression, best first.
+
+    boxes ``(K, 4)`` in pixels of the detector's input. class_scores ``(K, C)`` in 0..1.
+    """
+
+    boxes: FloatArray
+    class_scores: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
 class Tracks:
     """Tracked objects of one image.
 
@@ -140,21 +154,23 @@ class Tracks:
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """How the D values of a feature vector are laid out: appearance, kinematics, RoI grid.
+    """How the D values of a feature vector are laid out: appearance, kinematics, grid, classes.
 
     appearance: length of the mean-pooled (GAP) part, which is frozen and what the model
     reconstructs. kinematics: length of the kinematic part. grid: cells a side of the optional RoI
     grid (0: none), stored as ``grid * grid * appearance`` values, row by row, channels last.
+    classes: of the detector, each with its highest score in the box (0: none stored).
     """
 
     appearance: int
     kinematics: int
     grid: int = 0
+    classes: int = 0
 
     @property
     def dim(self) -> int:
         """Total length D of a feature vector."""
-        return self.appearance + self.kinematics + self.grid * self.grid * self.appearance
+        return self.grid_slice.stop + self.classes
 
     @property
     def appearance_slice(self) -> slice:
@@ -169,7 +185,13 @@ class FeatureLayout:
     @property
     def grid_slice(self) -> slice:
         """Where the RoI grid lies in a vector."""
-        return slice(self.appearance + self.kinematics, self.dim)
+        start = self.appearance + self.kinematics
+        return slice(start, start + self.grid * self.grid * self.appearance)
+
+    @property
+    def classes_slice(self) -> slice:
+        """Where the class scores lie in a vector."""
+        return slice(self.grid_slice.stop, self.dim)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def scorer() -> Scorer:
         scale=SceneScale(),
         appearances=Memory(np.array([[1, 0]], np.float32), np.zeros(1, np.bool_)),
         flows=Memory(np.zeros((1, DIRECTIONS), np.float32), np.zeros(1, np.bool_)),
-        class_counts=np.ones(1, np.float32),
+        class_levels=np.zeros(0, np.float32),
         local=LocalVelocities.none(),
         term_names=TERMS,
     )

@@ -28,7 +28,7 @@ def test_one_command_fits_a_model_on_real_footage(
     assert "100%" in fit_process.stderr  # a progress bar over the
     assert "36/36" in fit_process.stderr  # images of all clips
     assert artifact.kind == KIND
-    assert artifact.layout == FeatureLayout(appearance=448, kinematics=len(KINEMATICS))
+    assert artifact.layout == FeatureLayout(448, len(KINEMATICS), classes=80)
     assert artifact.calibration.term_names == tuple(CUES)
     assert artifact.config["fitted_with"] == portable_settings(PipelineConfig())
     names = [str(footage / f"Train{i:03d}") for i in (1, 2, 3)]

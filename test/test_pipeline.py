@@ -49,7 +49,7 @@ def test_every_stage_speaks_of_the_same_objects(pipeline: Pipeline, frames: list
         assert result is not None
         features, windows, scores = result.features, result.windows, result.scores
         assert features.tracks is windows.tracks is scores.tracks
-        assert features.features.shape == (len(features.tracks), 463)
+        assert features.features.shape == (len(features.tracks), 543)
         assert {s.stamp_ns for s in (features, windows, scores)} == {frame.stamp_ns}
         assert {s.image_size for s in (features, windows, scores)} == {(240, 360)}
         assert features.feature_id == windows.feature_id == pipeline.perception.feature_id
@@ -77,8 +77,8 @@ def test_a_blank_image_is_an_empty_result(pipeline: Pipeline, frames: list[Frame
     blank = replace(frames[1], image=np.full((240, 360, 3), 114, np.uint8))
     result = pipeline.process(blank)
     assert ids(result) == set()
-    assert result.features.features.shape == (0, 463)
-    assert result.windows.features.shape == (0, 16, 463)
+    assert result.features.features.shape == (0, 543)
+    assert result.windows.features.shape == (0, 16, 543)
     assert np.isnan(result.scores.frame_score)
     assert result.events == []
     assert not pipeline.perception.skipped

@@ -65,11 +65,14 @@ class WindowTable:
         return features, self.times[windows], self.valid[windows], self.aspect[windows]
 
     def features(self, rows: IntArray) -> FloatArray:
-        """Return feature vectors ``(..., D)`` of observations; zeros where a row is -1."""
+        """Return feature vectors ``(..., D)`` of observations; zeros where a row is -1.
+
+        The class scores are zeros too: no network takes them.
+        """
         out = np.zeros((*rows.shape, self.layout.dim), np.float32)
         seen = rows >= 0
         visual, kinematics = self.visual[rows[seen]], self.kinematics[rows[seen]]
-        values = np.empty((len(visual), self.layout.dim), np.float32)
+        values = np.zeros((len(visual), self.layout.dim), np.float32)
         values[:, self.layout.appearance_slice] = visual[:, : self.layout.appearance]
         values[:, self.layout.kinematics_slice] = kinematics
         values[:, self.layout.grid_slice] = visual[:, self.layout.appearance :]

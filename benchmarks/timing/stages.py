@@ -12,7 +12,6 @@ import torch
 
 from tao_anomaly.config import PipelineConfig
 from tao_anomaly.detection.detector import Detector
-from tao_anomaly.detection.postprocess import to_detections
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.scoring.calibration import Calibration
@@ -96,7 +95,7 @@ class Stages:
             output = detector.backend.forward(blob)
         self.maps = output.maps
         with watch("suppression (NMS)"):
-            found = to_detections(output.predictions[0], letterbox, detector.config)
+            found, pyramid = detector.found(output, letterbox, 0)
         if perception.moving:
             with watch("moving objects"):
                 most = detector.config.max_detections
@@ -104,7 +103,6 @@ class Stages:
         with watch("tracking"):
             tracks = perception.tracker.update(found, frame.stamp_ns)
         with watch("RoI features"):
-            pyramid = detector.pyramid(output, letterbox, 0)
             values = perception.extractor.extract(tracks, pyramid, frame)
         return TrackFeatures(frame.stamp_ns, 0, frame.size, tracks, values, perception.feature_id)
 

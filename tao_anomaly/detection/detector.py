@@ -10,8 +10,8 @@ import numpy as np
 
 from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.letterbox import Letterbox
-from tao_anomaly.detection.postprocess import to_detections
-from tao_anomaly.structures import Detections, FloatArray, ImageArray
+from tao_anomaly.detection.postprocess import to_candidates, to_detections
+from tao_anomaly.structures import Candidates, Detections, FloatArray, ImageArray
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeaturePyramid:
-    """The detector's FPN maps of one image, finest first.
+    """What the detector has of one image beside its objects.
 
-    maps: one ``(C, H, W)`` float32 tensor a level, on the detector's device. strides: input pixels
-    a cell of each level. letterbox: from the source image to the input.
+    maps: of the FPN, finest first: one ``(C, H, W)`` float32 tensor a level, on the detector's
+    device. strides: input pixels a cell of each level. letterbox: from the source image to the
+    input. candidates: all boxes with their class scores.
     """
 
     maps: tuple[torch.Tensor, ...]
     strides: tuple[int, ...]
     letterbox: Letterbox
+    candidates: Candidates
 
 
 @dataclass(frozen=True)
@@ -94,16 +96,16 @@ class Detector:
             blobs = [letterbox.blob(images[index]) for index in indices]
             output = self.backend.forward(np.concatenate(blobs) if len(blobs) > 1 else blobs[0])
             for position, index in enumerate(indices):
-                objects = to_detections(output.predictions[position], letterbox, self.config)
-                found[index] = objects, self.pyramid(output, letterbox, position)
+                found[index] = self.found(output, letterbox, position)
         return [found[index] for index in range(len(images))]
 
     def letterbox(self, image: ImageArray) -> Letterbox:
         """Return the geometry for images of this size."""
         return Letterbox.fit((image.shape[0], image.shape[1]), input_size=self.config.input_size)
 
-    def pyramid(self, output: ForwardOutput, letterbox: Letterbox, index: int) -> FeaturePyramid:
-        """Return the pyramid of one image of a batch."""
-        return FeaturePyramid(
-            tuple(level[index] for level in output.maps), self.backend.strides, letterbox
-        )
+    def found(self, output: ForwardOutput, letterbox: Letterbox, index: int) -> Found:
+        """Return the objects and the pyramid of one image of a batch."""
+        candidates = to_candidates(output.predictions[index], self.config)
+        maps = tuple(level[index] for level in output.maps)
+        pyramid = FeaturePyramid(maps, self.backend.strides, letterbox, candidates)
+        return to_detections(candidates, letterbox, self.config), pyramid

@@ -1,4 +1,4 @@
-"""From the detector's predictions to the boxes of objects."""
+"""From the detector's predictions to candidates, and from these to the boxes of objects."""
 
 from __future__ import annotations
 
@@ -10,23 +10,37 @@ import numpy as np
 from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.boxes import area, grown, share_inside
 from tao_anomaly.detection.letterbox import Letterbox
-from tao_anomaly.structures import Detections, FloatArray
+from tao_anomaly.structures import Candidates, Detections, FloatArray
 
+LEAST_SCORE = 0.05  # of a class, below which a candidate tells nothing of it
 _CANDIDATES = 1000  # most boxes that enter suppression, best first
 # A box this much smaller than another is a part of it also where it sticks out, by so much.
 _SMALL = 0.3
 _REACH = 1.2
 
 
-def to_detections(
-    predictions: FloatArray, letterbox: Letterbox, config: DetectorConfig
-) -> Detections:
-    """Return the objects of one image, best first, in pixels of the source image.
+def to_candidates(predictions: FloatArray, config: DetectorConfig) -> Candidates:
+    """Return what may be an object or tell of its class, best first.
 
     predictions: ``(4 + C, A)``, centre x, centre y, width, height in pixels of the input and one
     score a class, as YOLOv8's Detect layer gives them.
     """
-    found = _decode(predictions, config.confidence)
+    best = predictions[4:].max(axis=0)
+    kept = np.flatnonzero(best >= min(config.confidence, LEAST_SCORE))
+    kept = kept[np.argsort(-best[kept], kind="stable")[:_CANDIDATES]]
+    centre, size = predictions[:2, kept].T, predictions[2:4, kept].T
+    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+    return Candidates(boxes.astype(np.float32), predictions[4:, kept].T.astype(np.float32))
+
+
+def to_detections(
+    candidates: Candidates, letterbox: Letterbox, config: DetectorConfig
+) -> Detections:
+    """Return the objects of one image, best first, in pixels of the source image."""
+    best = candidates.class_scores.max(axis=1, initial=0.0)
+    class_ids = candidates.class_scores.argmax(axis=1).astype(np.int64)
+    found = Detections(candidates.boxes, best, class_ids)
+    found = found.select(np.flatnonzero(best >= config.confidence))
     found = _suppress_duplicates(found, config.nms_iou)
     boxes = letterbox.to_source(found.boxes)
     height, width = letterbox.source
@@ -38,16 +52,6 @@ def to_detections(
     found = suppress_parts(found, config.part_overlap)
     kept = found.select(np.arange(min(len(found), config.max_detections)))
     return replace(kept, excess=len(found) - len(kept))
-
-
-def _decode(predictions: FloatArray, confidence: float) -> Detections:
-    best = predictions[4:].max(axis=0)
-    kept = np.flatnonzero(best >= confidence)
-    kept = kept[np.argsort(-best[kept], kind="stable")[:_CANDIDATES]]
-    centre, size = predictions[:2, kept].T, predictions[2:4, kept].T
-    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1)
-    class_ids = predictions[4:, kept].argmax(axis=0).astype(np.int64)
-    return Detections(boxes.astype(np.float32), best[kept].astype(np.float32), class_ids)
 
 
 def _suppress_duplicates(found: Detections, nms_iou: float) -> Detections:

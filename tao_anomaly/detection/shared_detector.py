@@ -9,7 +9,6 @@ import numpy as np
 
 from tao_anomaly.detection.detector import Detector, FeaturePyramid
 from tao_anomaly.detection.letterbox import Letterbox
-from tao_anomaly.detection.postprocess import to_detections
 from tao_anomaly.structures import Detections, FloatArray, ImageArray
 
 Found = tuple[Detections, FeaturePyramid]
@@ -78,8 +77,7 @@ class SharedDetector(Detector):
         try:
             output = self.backend.forward(np.concatenate([request.blob for request in batch]))
             for index, request in enumerate(batch):
-                found = to_detections(output.predictions[index], request.letterbox, self.config)
-                request.found = found, self.pyramid(output, request.letterbox, index)
+                request.found = self.found(output, request.letterbox, index)
         except Exception as error:
             for request in batch:
                 request.error = error

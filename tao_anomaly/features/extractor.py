@@ -11,17 +11,18 @@ import torch
 
 from tao_anomaly.config import FeatureConfig, TrackerConfig
 from tao_anomaly.detection.detector import Detector, FeaturePyramid
+from tao_anomaly.features.class_scores import class_scores
 from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
 from tao_anomaly.features.optical_flow import BoxFlow
 from tao_anomaly.features.roi_align import roi_align
 from tao_anomaly.structures import FeatureLayout, FloatArray, Frame, Tracks
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 
-_VERSION = 3  # raise it when the meaning of a feature changes
+_VERSION = 4  # raise it when the meaning of a feature changes
 
 
 class FeatureExtractor:
-    """Appearance of each track from the pyramid, followed by its kinematics and its flow.
+    """Appearance of each track from the pyramid, its kinematics, its flow and its class scores.
 
     layout: where the parts lie. feature_id: hash of all that determines the values; features of two
     ids must never meet.
@@ -32,7 +33,12 @@ class FeatureExtractor:
     ) -> None:
         self.config = config
         appearance = sum(detector.backend.channels)
-        self.layout = FeatureLayout(appearance, len(KINEMATICS), config.grid)
+        self.layout = FeatureLayout(
+            appearance,
+            len(KINEMATICS),
+            config.grid,
+            classes=len(detector.backend.class_names),
+        )
         self.feature_id = _feature_id(detector, config, camera_motion)
         self._kinematics = KinematicsEstimator(span=config.velocity_span)
         self._flow = BoxFlow()
@@ -60,9 +66,10 @@ class FeatureExtractor:
             appearance = self.appearance(tracks.boxes, pyramid)
             kinematics = self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion)
             grid = [self.grid(tracks.boxes, pyramid)] if self.config.grid else []
+            classes = self.classes(tracks.boxes, pyramid)
         finally:
             wait([flow])  # also where these fail: a reset must not meet it at work
-        return np.concatenate([appearance, kinematics, flow.result(), *grid], axis=1)
+        return np.concatenate([appearance, kinematics, flow.result(), *grid, classes], axis=1)
 
     def appearance(self, boxes: FloatArray, pyramid: FeaturePyramid) -> FloatArray:
         """Return RoIAlign of each level, mean-pooled and concatenated, ``(N, A)``."""
@@ -74,6 +81,11 @@ class FeatureExtractor:
         """Return RoIAlign grids of all levels, cells row by row, channels last, ``(N, G*G*A)``."""
         samples = max(1, self.config.roi_bins * self.config.roi_samples // self.config.grid)
         return self._pool(boxes, pyramid, bins=self.config.grid, samples=samples)
+
+    def classes(self, boxes: FloatArray, pyramid: FeaturePyramid) -> FloatArray:
+        """Return the highest score of each class in each box, ``(N, C)``."""
+        scores = class_scores(pyramid.letterbox.to_input(boxes), pyramid.candidates)
+        return scores.astype(np.float16).astype(np.float32)  # as `_pool` does
 
     @torch.inference_mode()
     def _pool(

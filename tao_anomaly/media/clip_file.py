@@ -37,9 +37,9 @@ class StoreError(ValueError):
 class ClipInfo:
     """What holds for a whole clip.
 
-    rate: frames a second. precision: of appearance and grid, float16 or float32 (kinematics are
-    float32). settings: of detection, tracking and features, JSON. frames: images processed.
-    skipped: images left out, by reason.
+    rate: frames a second. precision: of appearance, grid and class scores, float16 or float32
+    (kinematics are float32). settings: of detection, tracking and features, JSON. frames: images
+    processed. skipped: images left out, by reason.
     """
 
     dataset: str
@@ -178,7 +178,9 @@ def _schema(info: ClipInfo) -> pa.Schema:
         "kinematics": pa.list_(pa.float32(), layout.kinematics),
     }
     if layout.grid:
-        columns["grid"] = pa.list_(wide, layout.dim - layout.grid_slice.start)
+        columns["grid"] = pa.list_(wide, layout.classes_slice.start - layout.grid_slice.start)
+    if layout.classes:
+        columns["class_scores"] = pa.list_(wide, layout.classes)
     return pa.schema(columns)
 
 
@@ -231,6 +233,8 @@ def _of_objects(
     }
     if layout.grid:
         values["grid"] = features[:, layout.grid_slice]
+    if layout.classes:
+        values["class_scores"] = features[:, layout.classes_slice]
     columns = {
         name: _with_nulls(array, missing, schema.field(name)) for name, array in values.items()
     }
@@ -298,7 +302,10 @@ def _features(table: pa.Table, layout: FeatureLayout) -> FloatArray:
         _lists(table, "kinematics", layout.kinematics),
     ]
     if layout.grid:
-        parts.append(_lists(table, "grid", layout.dim - layout.grid_slice.start))
+        size = layout.classes_slice.start - layout.grid_slice.start
+        parts.append(_lists(table, "grid", size))
+    if layout.classes:
+        parts.append(_lists(table, "class_scores", layout.classes))
     return np.concatenate(parts, axis=1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tao_anomaly.detection.postprocess import LEAST_SCORE
 from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
@@ -35,6 +36,7 @@ from tao_anomaly.structures import (
 KIND = "cues"
 _MEMORY = 4000  # most normal observations kept
 _NEIGHBOURS = 5  # that a flow is compared with
+_CLASS_LEVEL = 0.99  # share of normal objects whose score of a class is at most its level
 _X, _Y = KINEMATICS.index("x"), KINEMATICS.index("y")
 _LOG_HEIGHT = KINEMATICS.index("log_height")
 _VELOCITY = slice(KINEMATICS.index("velocity_x"), KINEMATICS.index("velocity_y") + 1)
@@ -47,8 +49,8 @@ class Cues:
 
     speed: person heights a second, less where few observations tell it. appearance: distance of the
     GAP feature, at length 1, to the nearest of `appearances`. flow: mean distance of the flow, in
-    person heights a second, to the nearest of `flows`. class: minus the logarithm of the class's
-    share in `class_counts` ``(C,)``, the objects seen of each class the detector knows.
+    person heights a second, to the nearest of `flows`. class: how far the class scores in the box,
+    parts and all, are beyond `class_levels` ``(C,)``, which hardly any normal object exceeds.
     local_velocity: distance of the velocity, in person heights a second, to those of `local` that
     were seen near there, less where few observations tell it. stay: how far the seconds that the
     object has stayed where it is are beyond `long_stay`, 0 where the camera moves: no place stays.
@@ -58,7 +60,7 @@ class Cues:
     scale: SceneScale
     appearances: Memory
     flows: Memory
-    class_counts: FloatArray
+    class_levels: FloatArray
     local: LocalVelocities
     term_names: tuple[str, ...]
     long_stay: float = math.inf
@@ -92,7 +94,7 @@ class Cues:
             scale=SceneScale.fit(images, camera_motion=camera_motion),
             appearances=Memory(unit_length(seen[rows, layout.appearance_slice]), moving[rows]),
             flows=Memory(np.zeros((0, 0), np.float32), moving[rows]),
-            class_counts=np.bincount(class_ids[~moving], minlength=1).astype(np.float32),
+            class_levels=_class_levels(seen[:, layout.classes_slice][~moving]),
             local=LocalVelocities.none(),
             term_names=check_cues(tuple(CUES) if terms is None else terms),
             long_stay=long_stay(clips),
@@ -175,7 +177,7 @@ class Cues:
             **(moving if self.appearances.moving.any() else {}),
             "cues.appearances": self.appearances.values,
             "cues.flows": self.flows.values,
-            "cues.class_counts": self.class_counts,
+            "cues.class_levels": self.class_levels,
             "cues.places": self.local.places,
             "cues.velocities": self.local.velocities,
             "cues.long_stay": np.array([self.long_stay], np.float32),
@@ -193,13 +195,22 @@ def _flow(cues: Cues, windows: TrackWindows) -> FloatArray:
 
 
 def _class(cues: Cues, windows: TrackWindows) -> FloatArray:
-    """A class never seen counts as seen once (Laplace)."""
-    ids = windows.tracks.class_ids[windows.index]
-    known = np.append(cues.class_counts, 0)[np.minimum(ids, len(cues.class_counts))]
-    of_known = cues.class_counts.sum()
-    moving = of_known * cues.appearances.moving.sum() / max(1, (~cues.appearances.moving).sum())
-    counts = np.where(windows.moving, moving, known)
-    return np.asarray(np.log((of_known + moving + 1) / (counts + 1)), np.float32)
+    """Sum of log(score / level) over the classes above their level.
+
+    What only its movement shows has no class score: minus the logarithm of the share of such.
+    """
+    scores = windows.features[:, -1, cues.layout.classes_slice]
+    beyond_levels = np.log(np.maximum(scores, cues.class_levels) / cues.class_levels).sum(axis=1)
+    moving = cues.appearances.moving
+    rare = np.log((len(moving) + 1) / (moving.sum() + 1))
+    return np.where(windows.moving, rare, beyond_levels).astype(np.float32)
+
+
+def _class_levels(scores: FloatArray) -> FloatArray:
+    """Return the level of each class of normal objects ``(N, C)``, at least `LEAST_SCORE`."""
+    if not len(scores):
+        return np.full(scores.shape[1], LEAST_SCORE, np.float32)
+    return np.maximum(np.quantile(scores, _CLASS_LEVEL, axis=0), LEAST_SCORE).astype(np.float32)
 
 
 def _stay(cues: Cues, windows: TrackWindows) -> FloatArray:
@@ -252,16 +263,21 @@ def read_cues(artifact: Artifact, scale: SceneScale, names: tuple[str, ...]) -> 
         scale=scale,
         appearances=Memory(appearances, moving > 0),
         flows=Memory(flows, moving > 0),
-        class_counts=artifact.tensor("cues.class_counts", (None,)),
+        class_levels=artifact.tensor("cues.class_levels", (artifact.layout.classes,)),
         local=_read_local(artifact) if "local_velocity" in names else LocalVelocities.none(),
         term_names=names,
         long_stay=_read_long_stay(artifact) if "stay" in names else math.inf,
     )
-    for key in ("cues.appearances", "cues.flows", "cues.class_counts"):
-        values = cues.tensors()[key]
-        if not len(values) or (key == "cues.class_counts" and values.min() < 0):
-            problem = "has values below 0" if len(values) else "holds nothing"
-            raise ArtifactError(f"{artifact.folder}: key {key!r} {problem}; fit the model again")
+    for key in ("cues.appearances", "cues.flows"):
+        if not len(cues.tensors()[key]):
+            raise ArtifactError(
+                f"{artifact.folder}: key {key!r} holds nothing; fit the model again"
+            )
+    if cues.class_levels.min(initial=1) <= 0:
+        raise ArtifactError(
+            f"{artifact.folder}: key 'cues.class_levels' has values of 0 or below; fit the model"
+            " again"
+        )
     return cues
 
 

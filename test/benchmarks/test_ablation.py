@@ -63,7 +63,7 @@ def test_each_cue_is_a_part_of_its_own() -> None:
         scale=SceneScale(0.0, 0.2),
         appearances=Memory(np.eye(4, dtype=np.float32), np.zeros(4, np.bool_)),
         flows=Memory(np.zeros((1, DIRECTIONS), np.float32), np.zeros(1, np.bool_)),
-        class_counts=np.ones(1, np.float32),
+        class_levels=np.zeros(0, np.float32),
         local=LocalVelocities.none(),
         term_names=("speed", "appearance", "flow"),
     )

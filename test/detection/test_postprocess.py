@@ -7,7 +7,12 @@ import pytest
 
 from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.letterbox import Letterbox
-from tao_anomaly.detection.postprocess import suppress_parts, to_detections
+from tao_anomaly.detection.postprocess import (
+    LEAST_SCORE,
+    suppress_parts,
+    to_candidates,
+    to_detections,
+)
 from tao_anomaly.structures import Detections
 
 SAME = Letterbox.fit((320, 640), input_size=640)  # scale 1, no padding
@@ -21,6 +26,10 @@ def predictions_of(boxes: object, scores: object) -> np.ndarray:
     return np.concatenate([centre, size, np.array(scores, np.float32)], axis=1).T
 
 
+def objects_of(predictions: np.ndarray, letterbox: Letterbox, config: DetectorConfig) -> Detections:
+    return to_detections(to_candidates(predictions, config), letterbox, config)
+
+
 def test_suppression_by_hand() -> None:
     boxes = [
         [0, 0, 100, 60],  # 0.60 of the best: another object
@@ -30,7 +39,7 @@ def test_suppression_by_hand() -> None:
         [300, 100, 400, 200],  # elsewhere, below the lowest confidence
     ]
     scores = [[0.6, 0], [0.9, 0.1], [0.8, 0], [0.2, 0.7], [0.04, 0.04]]
-    found = to_detections(predictions_of(boxes, scores), SAME, ALL_PARTS)
+    found = objects_of(predictions_of(boxes, scores), SAME, ALL_PARTS)
     assert found.boxes.tolist() == [boxes[1], boxes[3], boxes[0]]
     np.testing.assert_allclose(found.scores, [0.9, 0.7, 0.6])
     assert found.class_ids.tolist() == [0, 1, 0]
@@ -39,7 +48,7 @@ def test_suppression_by_hand() -> None:
 def test_a_suppressed_box_suppresses_nothing() -> None:
     boxes = [[0, 0, 100, 100], [20, 0, 120, 100], [40, 0, 140, 100]]  # neighbours share 2/3
     config = replace(ALL_PARTS, nms_iou=0.5)
-    found = to_detections(predictions_of(boxes, [[0.9], [0.8], [0.7]]), SAME, config)
+    found = objects_of(predictions_of(boxes, [[0.9], [0.8], [0.7]]), SAME, config)
     assert found.boxes.tolist() == [boxes[0], boxes[2]]
 
 
@@ -81,7 +90,7 @@ def test_a_small_box_is_a_part_also_where_it_sticks_out() -> None:
 
 def test_boxes_are_clipped_to_the_image_and_slivers_dropped() -> None:
     boxes = [[-20, -10, 30, 40], [630, 300, 700, 400], [-50, 10, 0.5, 60], [700, 0, 800, 50]]
-    found = to_detections(predictions_of(boxes, [[0.5], [0.9], [0.8], [0.7]]), SAME, ALL_PARTS)
+    found = objects_of(predictions_of(boxes, [[0.5], [0.9], [0.8], [0.7]]), SAME, ALL_PARTS)
     assert found.boxes.tolist() == [[630, 300, 640, 320], [0, 0, 30, 40]]
     assert found.boxes.dtype == np.float32
 
@@ -90,7 +99,7 @@ def test_boxes_come_back_in_pixels_of_the_source() -> None:
     letterbox = Letterbox.fit((240, 360), input_size=640)
     source = np.array([[30, 40, 90, 200]], np.float32)
     predictions = predictions_of(letterbox.to_input(source), [[0.9]])
-    found = to_detections(predictions, letterbox, ALL_PARTS)
+    found = objects_of(predictions, letterbox, ALL_PARTS)
     np.testing.assert_allclose(found.boxes, source, atol=0.01)
 
 
@@ -98,18 +107,31 @@ def test_only_the_best_are_kept() -> None:
     boxes = [[50 * i, 0, 50 * i + 40, 40] for i in range(10)]
     scores = [[0.1 + 0.05 * ((7 * i) % 10)] for i in range(10)]
     config = replace(ALL_PARTS, max_detections=3)
-    found = to_detections(predictions_of(boxes, scores), SAME, config)
+    found = objects_of(predictions_of(boxes, scores), SAME, config)
     np.testing.assert_allclose(found.scores, [0.55, 0.5, 0.45], rtol=1e-6)
     assert found.excess == 7
     config = replace(ALL_PARTS, max_detections=10)
-    assert to_detections(predictions_of(boxes, scores), SAME, config).excess == 0
+    assert objects_of(predictions_of(boxes, scores), SAME, config).excess == 0
 
 
 def test_nothing_and_nan_give_no_detection() -> None:
     scores = [[0.01], [np.nan]]
-    found = to_detections(predictions_of([[0, 0, 9, 9]] * 2, scores), SAME, DetectorConfig())
+    found = objects_of(predictions_of([[0, 0, 9, 9]] * 2, scores), SAME, DetectorConfig())
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
+
+
+def test_candidates_are_all_that_tell_something_best_first() -> None:
+    boxes = [[0, 0, 10, 20], [0, 0, 10, 22], [5, 5, 9, 9], [0, 0, 3, 3], [1, 1, 2, 2]]
+    scores = [[0.3, 0.2], [0.8, 0.01], [0.02, 0.06], [0.04, 0.04], [np.nan, 0.9]]
+    predictions = predictions_of(boxes, scores)
+    found = to_candidates(predictions, replace(ALL_PARTS, confidence=0.5))
+    np.testing.assert_allclose(found.boxes, [boxes[1], boxes[0], boxes[2]])
+    np.testing.assert_allclose(found.class_scores, [scores[1], scores[0], scores[2]])
+    assert LEAST_SCORE == 0.05
+    # The confidence is asked of objects; below it they are looked for with their candidates.
+    assert len(to_detections(found, SAME, replace(ALL_PARTS, confidence=0.5))) == 1
+    assert len(to_candidates(predictions, replace(ALL_PARTS, confidence=0.03))) == 4
 
 
 def greedy(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, limit: float) -> list[int]:
@@ -137,7 +159,7 @@ def test_suppression_equals_its_definition_on_crowds(seed: int) -> None:
     table = np.zeros((300, 3))
     table[np.arange(300), classes] = scores
     config = replace(ALL_PARTS, nms_iou=0.4, max_detections=256)
-    found = to_detections(predictions_of(boxes, table), SAME, config)
+    found = objects_of(predictions_of(boxes, table), SAME, config)
     expected = greedy(boxes, scores, classes, 0.4)[:256]
     np.testing.assert_allclose(found.scores, scores[expected], rtol=1e-6)
     assert found.class_ids.tolist() == classes[expected].tolist()

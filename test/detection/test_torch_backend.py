@@ -121,7 +121,7 @@ def test_a_batch_gives_what_its_images_give(detector: Detector, image: ImageArra
     together = detector.backend.forward(batch)
     alone = detector.backend.forward(letterbox.blob(other))
     np.testing.assert_allclose(together.predictions[1:], alone.predictions, atol=1e-2)
-    pyramid = detector.pyramid(together, letterbox, 1)
+    _, pyramid = detector.found(together, letterbox, 1)
     for level, wanted in zip(pyramid.maps, alone.maps, strict=True):
         torch.testing.assert_close(level, wanted[0], rtol=1e-3, atol=1e-3)
 

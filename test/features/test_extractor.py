@@ -38,19 +38,19 @@ def extractor(detector: Detector, **settings: int) -> FeatureExtractor:
     return FeatureExtractor(detector=detector, config=FeatureConfig(**settings))
 
 
-def test_a_vector_is_gap_then_kinematics_then_flow(
+def test_a_vector_is_gap_then_kinematics_then_flow_then_classes(
     detector: Detector, seen: tuple[Tracks, FeaturePyramid], ped2: Path
 ) -> None:
     tracks, pyramid = seen
     made = extractor(detector)
-    assert made.layout == FeatureLayout(appearance=448, kinematics=len(KINEMATICS), grid=0)
+    assert made.layout == FeatureLayout(448, len(KINEMATICS), grid=0, classes=80)
     kinematics, flow = KinematicsEstimator(span=made.config.velocity_span), BoxFlow()
     for step, name in enumerate(("059", "060")):
         frame = Frame(cv2.imread(str(ped2 / f"Test/Test004/{name}.jpg")), step * 10**8, step)
         features = made.extract(tracks, pyramid, frame)
         place = kinematics.update(tracks, frame.stamp_ns, SIZE)
         moved = flow.update(frame, tracks.boxes)
-    assert features.shape == (len(tracks), 463)
+    assert features.shape == (len(tracks), 463 + 80)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
     found = features[:, made.layout.kinematics_slice]
@@ -61,6 +61,12 @@ def test_a_vector_is_gap_then_kinematics_then_flow(
     np.testing.assert_array_equal(
         features[:, made.layout.appearance_slice], made.appearance(tracks.boxes, pyramid)
     )
+    # Each box is of the class it scores highest in, and its score is that of its candidates.
+    classes = features[:, made.layout.classes_slice]
+    np.testing.assert_array_equal(classes, made.classes(tracks.boxes, pyramid))
+    best = pyramid.candidates.class_scores[0]
+    np.testing.assert_allclose(classes[0].max(), best.max(), rtol=2**-10)  # half floats
+    assert classes[0].argmax() == best.argmax() == 0
     made.reset()
     after = made.extract(tracks, pyramid, replace(frame, stamp_ns=2 * 10**8))
     assert not after[:, made.layout.kinematics_slice][:, 4:].any()
@@ -100,7 +106,7 @@ def test_the_mean_of_the_grid_is_the_gap(
     tracks, pyramid = seen
     made = extractor(detector, grid=7)
     features = made.extract(tracks, pyramid, FRAME)
-    assert features.shape == (len(tracks), made.layout.dim) == (len(tracks), 463 + 49 * 448)
+    assert features.shape == (len(tracks), made.layout.dim) == (len(tracks), 543 + 49 * 448)
     cells = features[:, made.layout.grid_slice].reshape(len(tracks), 49, 448)
     gap = features[:, made.layout.appearance_slice]
     np.testing.assert_allclose(cells.mean(axis=1), gap, rtol=2**-10, atol=1e-4)  # half floats
@@ -134,7 +140,7 @@ def test_an_image_that_the_flow_cannot_read_is_an_error_and_no_end(
     with pytest.raises(cv2.error):
         made.extract(tracks, pyramid, Frame(np.zeros((*SIZE, 7), np.uint8), 10**8, 1))
     made.reset()
-    assert made.extract(tracks, pyramid, FRAME).shape == (len(tracks), 463)
+    assert made.extract(tracks, pyramid, FRAME).shape == (len(tracks), made.layout.dim)
 
 
 def test_an_extractor_that_is_gone_leaves_no_thread(

@@ -13,7 +13,7 @@ from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.structures import FeatureLayout, TrackFeatures, Tracks
 from tao_anomaly.windows import FeatureMismatchError
 
-LAYOUT = FeatureLayout(appearance=6, kinematics=3)
+LAYOUT = FeatureLayout(appearance=6, kinematics=3, classes=2)
 
 
 def info(clip: str = "c1", **changes: object) -> ClipInfo:
@@ -77,13 +77,18 @@ def assert_equal(got: TrackFeatures, expected: TrackFeatures) -> None:
 
 
 @pytest.mark.parametrize("counts", [[3, 0, 2, 0, 0, 5], [0, 0], [0, 1], [4]])
-@pytest.mark.parametrize("grid", [0, 2])
+@pytest.mark.parametrize(("grid", "classes"), [(0, 2), (2, 3), (2, 0), (0, 0)])
 @pytest.mark.parametrize("rows", [1, 4, 4096])
 def test_frames_come_back_as_they_were(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: list[int], grid: int, rows: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    counts: list[int],
+    grid: int,
+    classes: int,
+    rows: int,
 ) -> None:
     monkeypatch.setattr(clip_file, "_ROWS", rows)  # row groups of all sizes
-    layout = replace(LAYOUT, grid=grid)
+    layout = replace(LAYOUT, grid=grid, classes=classes)
     frames = [(2 * i, features(n, seed=i, layout=layout)) for i, n in enumerate(counts)]
     write(FeatureStore(tmp_path), info(layout=layout), frames)
     store = FeatureStore(tmp_path)
@@ -95,14 +100,14 @@ def test_frames_come_back_as_they_were(
         assert_equal(got, expected)
 
 
-def test_float16_rounds_appearance_and_grid_but_not_kinematics(tmp_path: Path) -> None:
+def test_float16_rounds_all_but_kinematics(tmp_path: Path) -> None:
     layout = replace(LAYOUT, grid=1)
     found = features(50, layout=layout)
     write(FeatureStore(tmp_path), info(layout=layout, precision="float16"), [(0, found)])
     got = FeatureStore(tmp_path).read("d/c1")[0].features
     kinematics = layout.kinematics_slice
     np.testing.assert_array_equal(got[:, kinematics], found.features[:, kinematics])
-    for part in (layout.appearance_slice, layout.grid_slice):
+    for part in (layout.appearance_slice, layout.grid_slice, layout.classes_slice):
         rounded = found.features[:, part].astype(np.float16).astype(np.float32)
         np.testing.assert_array_equal(got[:, part], rounded)
     too_large = replace(found, features=found.features * 1e6)

@@ -85,7 +85,7 @@ def artifact_folder(tmp_path: Path) -> Path:
         scale=preparation.scale,
         appearances=Memory(np.eye(3, LAYOUT.appearance, dtype=np.float32), known),
         flows=Memory(np.eye(3, DIRECTIONS, dtype=np.float32), known),
-        class_counts=np.array([3], np.float32),
+        class_levels=np.zeros(0, np.float32),
         local=LocalVelocities(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)),
         term_names=scoring.cues,
         long_stay=5.0,

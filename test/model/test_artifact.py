@@ -190,5 +190,5 @@ def test_no_folder_is_a_clear_error(tmp_path: Path) -> None:
 def test_the_files_are_for_people_too(tmp_path: Path) -> None:
     save(tmp_path / "model")
     document = json.loads((tmp_path / "model" / "config.json").read_text())
-    assert document["layout"] == {"appearance": 4, "kinematics": 15, "grid": 3}
+    assert document["layout"] == {"appearance": 4, "kinematics": 15, "grid": 3, "classes": 0}
     assert set(document["files"]) == {"model.safetensors", "calibration.json"}

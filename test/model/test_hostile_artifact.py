@@ -118,8 +118,8 @@ def no_memory(tensors: dict[str, np.ndarray]) -> None:
     tensors["cues.flows"] = np.zeros((0, 8), np.float32)
 
 
-def negative_counts(tensors: dict[str, np.ndarray]) -> None:
-    tensors["cues.class_counts"] = np.array([-3], np.float32)
+def other_classes(tensors: dict[str, np.ndarray]) -> None:
+    tensors["cues.class_levels"] = np.array([0.5], np.float32)
 
 
 def not_finite(tensors: dict[str, np.ndarray]) -> None:
@@ -137,7 +137,7 @@ def not_finite(tensors: dict[str, np.ndarray]) -> None:
         (extra, r"'network\.encoder\.blocks\.7\.mlp_in\.bias' is none of this model's"),
         (not_finite, "'memory' has values that are not finite"),
         (no_memory, r"'cues\.flows' has shape"),
-        (negative_counts, r"'cues\.class_counts' has values below 0"),
+        (other_classes, r"'cues\.class_levels' has shape \(1,\), expected finite \(0,\)"),
     ],
 )
 def test_tensors_that_do_not_fit_the_settings_are_named(

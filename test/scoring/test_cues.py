@@ -23,7 +23,7 @@ from tao_anomaly.windows import TrackBuffer
 
 MakeFeatures = Callable[..., TrackFeatures]
 KNOWN = np.zeros(2, np.bool_)
-LAYOUT = FeatureLayout(appearance=4, kinematics=len(KINEMATICS))
+LAYOUT = FeatureLayout(appearance=4, kinematics=len(KINEMATICS), classes=3)
 NAMES = tuple(CUES)
 STEP = 0.25  # seconds
 
@@ -34,9 +34,10 @@ def vector(
     speed: tuple[float, float] = (0, 0),
     height: float = 0.2,
     flow: tuple[float, ...] = (0,) * DIRECTIONS,
+    classes: tuple[float, float, float] = (0.5, 0, 0),
 ) -> list[float]:
     """A feature vector of an object at the middle of the image."""
-    return [*appearance, 0.5, 0.5, np.log(0.1), np.log(height), *speed, 0.0, *flow]
+    return [*appearance, 0.5, 0.5, np.log(0.1), np.log(height), *speed, 0.0, *flow, *classes]
 
 
 def window(make_features: MakeFeatures, *vectors: list[float], steps: int = 5) -> TrackWindows:
@@ -54,7 +55,7 @@ def by_hand(*names: str, **changes: object) -> Cues:
         "scale": SceneScale(),
         "appearances": Memory(np.array([[1, 0, 0, 0], [0, 0.6, 0.8, 0]], np.float32), KNOWN),
         "flows": Memory(np.eye(2, DIRECTIONS, dtype=np.float32), KNOWN),
-        "class_counts": np.array([97, 2], np.float32),
+        "class_levels": np.array([0.8, 0.1, 0.05], np.float32),
         "local": LocalVelocities.none(),
         "term_names": names,
     }
@@ -100,11 +101,30 @@ def test_flow_is_compared_in_person_heights(make_features: MakeFeatures) -> None
     np.testing.assert_allclose(by_hand("flow").terms(cut), [[np.sqrt(2) / 2]], atol=1e-3)
 
 
-def test_a_rare_class_scores_by_its_share(make_features: MakeFeatures) -> None:
-    cut = window(make_features, vector([1] * 4), vector([1] * 4), vector([1] * 4))
-    cut.tracks.class_ids[:] = [0, 1, 77]
+def test_a_class_scores_by_what_is_beyond_its_level(make_features: MakeFeatures) -> None:
+    cut = window(
+        make_features,
+        vector([1] * 4, classes=(0.7, 0.1, 0)),  # below all levels
+        vector([1] * 4, classes=(0.9, 0, 0)),  # a very sure person
+        vector([1] * 4, classes=(0.6, 0.4, 0.1)),  # a person with parts of a bicycle and a board
+    )
     scores = by_hand("class").terms(cut)[:, 0]
-    np.testing.assert_allclose(scores, np.log([100 / 98, 100 / 3, 100]), rtol=1e-5)
+    expected = [0, np.log(0.9 / 0.8), np.log(0.4 / 0.1) + np.log(0.1 / 0.05)]
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_levels_are_those_that_hardly_any_normal_object_exceeds(
+    make_features: MakeFeatures,
+) -> None:
+    # 101 objects: the 99 % quantile is the 100th of them, and at least what tells something
+    persons, bicycles = np.linspace(0.5, 0.9, 101), np.linspace(0, 0.02, 101)
+    objects = [
+        vector([1] * 4, classes=(person, bicycle, 0))
+        for person, bicycle in zip(persons, bicycles, strict=True)
+    ]
+    clip = [make_features(i, {"a": each}, dim=LAYOUT.dim) for i, each in enumerate(objects)]
+    levels = Cues.fit([clip], layout=LAYOUT).class_levels
+    np.testing.assert_allclose(levels, [persons[99], 0.05, 0.05], rtol=1e-6)
 
 
 def test_only_the_newest_step_counts_for_looks(make_features: MakeFeatures) -> None:
@@ -139,7 +159,7 @@ def test_fit_remembers_normal_observations(make_features: MakeFeatures) -> None:
     assert cues.appearances.values.shape == (2000, 4)
     assert cues.flows.values.shape == (2000, DIRECTIONS)
     np.testing.assert_allclose(np.linalg.norm(cues.appearances.values, axis=1), 1, rtol=1e-5)
-    assert cues.class_counts.tolist() == [2000]
+    np.testing.assert_allclose(cues.class_levels, [0.5, 0.05, 0.05])
     assert cues.term_names == NAMES
     assert NAMES == ("speed", "appearance", "flow", "class", "local_velocity", "stay")
     usual = vector([5, 0, -2, 1], flow=(0.5,) * DIRECTIONS)
@@ -160,13 +180,12 @@ def test_what_merely_moves_is_remembered_apart_and_counts_as_a_class(
         class_ids = np.array([0, MOVING_OBJECT])
         images.append(replace(seen, tracks=replace(seen.tracks, class_ids=class_ids)))
     cues = Cues.fit([images], layout=LAYOUT)
-    assert cues.class_counts.tolist() == [60]
     assert cues.appearances.moving.tolist() == [False, True] * 60
     cut = window(make_features, vector([0, 1, 0, 0]), vector([0, 1, 0, 0]))
     moving = replace(cut, tracks=replace(cut.tracks, class_ids=np.array([0, MOVING_OBJECT])))
     assert moving.moving.tolist() == [False, True]
-    share = cues.terms(moving)[:, NAMES.index("class")]
-    np.testing.assert_allclose(share, np.log(121 / 61), rtol=1e-5)
+    kind = cues.terms(moving)[:, NAMES.index("class")]
+    np.testing.assert_allclose(kind, [0, np.log(121 / 61)], rtol=1e-5)
     appearance = cues.terms(moving)[:, NAMES.index("appearance")]
     np.testing.assert_allclose(appearance, [np.sqrt(2), 0], atol=1e-3)
 
@@ -232,7 +251,9 @@ def test_a_saved_model_scores_alike(make_features: MakeFeatures, tmp_path: Path)
         ({"scene_scale": {"tilt": 1.0}}, {}, "key 'scene_scale' or 'cues'"),
         ({"scene_scale": {}, "cues": ["smell"]}, {}, "got smell, expected some of speed"),
         (None, {"cues.flows": np.zeros(3, np.float32)}, "key 'cues.flows' has shape"),
-        (None, {"cues.class_counts": None}, "key 'cues.class_counts' is missing"),
+        (None, {"cues.class_levels": None}, "key 'cues.class_levels' is missing"),
+        (None, {"cues.class_levels": np.ones(2)}, "key 'cues.class_levels' has shape"),
+        (None, {"cues.class_levels": np.zeros(3)}, "'cues.class_levels' has values of 0 or below"),
         (None, {"cues.places": None}, "key 'cues.places' is missing"),
         (None, {"cues.velocities": np.zeros((7, 2))}, "key 'cues.velocities' has shape"),
         (None, {"cues.long_stay": None}, "key 'cues.long_stay' is missing"),
