@@ -46,25 +46,28 @@ WARM_UP = 30.0  # seconds of a phase that its slope of memory leaves out, at mos
 OVERLOAD = 3  # times what the detector can take
 ALLOWED = 20.0  # milliseconds that may pass beside the detector's time
 SETTLE = 5.0  # seconds for the last answers, and diagnostics that tell of them
-PROCESSING = "processing time, p{} (ms)"
+PROCESSING = "processing time"
+WAITING = "time in the queue"
+LATENCY = "latency from stamp to answer"
 ENGINES = ("openvino", "onnxruntime")
 
 Memory = dict[str, list[tuple[float, float]]]  # seconds and megabytes by process
+Times = dict[tuple[str, str], list[tuple[float, float]]]  # milliseconds by node and what takes them
 
 
 @dataclass
 class Phase:
     """What was seen of one load.
 
-    stamps: of the images published. processing: milliseconds of the detector, the median and the
-    95th percentile of its last ten seconds, once a second. before, after: figures of the detector.
+    stamps: of the images published. times: the median and the 95th percentile of a node's last ten
+    seconds, once a second. before, after: figures of the detector.
     """
 
     name: str
     rate: float
     stamps: list[int]
     memory: Memory
-    processing: list[tuple[float, float]]
+    times: Times
     before: dict[str, str]
     after: dict[str, str]
 
@@ -108,6 +111,7 @@ def start_nodes(options: argparse.Namespace) -> dict[str, psutil.Process]:
     """Start the stages, each in a process of its own."""
     words = ["--model", options.model, "--detector-weights", options.weights]
     words += ["--detector-weights-sha256", options.weights_sha256]
+    words += ["--params-file", str(options.params_file)] if options.params_file else []
     chosen = graph.parse(words)
     return {
         node.module: psutil.Process(
@@ -133,8 +137,7 @@ def run(options: argparse.Namespace) -> str:
         images = pictures(options.source)
         phases = [load(watcher, processes, images, "steady", options.rate, options.minutes)]
         if options.overload_minutes:
-            median = np.median([middle for middle, _ in phases[0].processing])
-            rate = OVERLOAD * 1e3 / float(median)
+            rate = OVERLOAD * 1e3 / usual(phases[0], "detector", PROCESSING)[0]
             phases.append(
                 load(watcher, processes, images, "overload", rate, options.overload_minutes)
             )
@@ -177,7 +180,7 @@ def load(
     before = dict(watcher.figures["detector"])
     stamps: list[int] = []
     memory: Memory = {process: [] for process in processes}
-    processing: list[tuple[float, float]] = []
+    times: Times = {}
     began = sampled = time.monotonic()
     while (elapsed := time.monotonic() - began) < minutes * 60:
         stamps.append(watcher.publish(next(images)))
@@ -185,14 +188,27 @@ def load(
             sampled = time.monotonic()
             for each, process in processes.items():
                 memory[each].append((elapsed, process.memory_info().rss / 2**20))
-            middle, high = (watcher.figures["detector"][PROCESSING.format(p)] for p in (50, 95))
-            processing.append((float(middle), float(high)))
+            note_times(times, watcher.figures)
         due = began + len(stamps) / rate
         time.sleep(max(0.0, due - time.monotonic()))
     time.sleep(SETTLE)
     after = dict(watcher.figures["detector"])
-    taken = [pair for pair in processing if np.isfinite(pair).all()]
-    return Phase(name, rate, stamps, memory, taken, before, after)
+    return Phase(name, rate, stamps, memory, times, before, after)
+
+
+def note_times(times: Times, figures: dict[str, dict[str, str]]) -> None:
+    """Add what each node says of its times now."""
+    for node, said in figures.items():
+        for what in (PROCESSING, WAITING, LATENCY):
+            middle, high = (float(said[f"{what}, p{share} (ms)"]) for share in (50, 95))
+            if np.isfinite((middle, high)).all():
+                times.setdefault((node, what), []).append((middle, high))
+
+
+def usual(phase: Phase, node: str, what: str) -> tuple[float, float]:
+    """Return a node's median and 95th percentile in the middle of a phase's seconds."""
+    middle, high = np.median(phase.times[node, what], axis=0)
+    return float(middle), float(high)
 
 
 def report(
@@ -222,7 +238,7 @@ def figures(latencies: dict[int, float], phase: Phase) -> dict[str, str]:
         int(phase.after[key]) - int(phase.before[key]) for key in ("answered", "left out")
     )
     late = 1e3 * np.array([latencies[s] for s in phase.stamps if s in latencies])
-    middle, high = np.median(phase.processing, axis=0)
+    middle, high = usual(phase, "detector", PROCESSING)
     p50, p95, p99 = np.percentile(late, (50, 95, 99))
     return {
         "images a second": f"{phase.rate:.1f}",
@@ -231,7 +247,12 @@ def figures(latencies: dict[int, float], phase: Phase) -> dict[str, str]:
         "left out and counted": str(left_out),
         "unaccounted": str(len(phase.stamps) - answered - left_out),
         "scored": str(len(late)),
-        "detector processing, median / p95 ms": f"{middle:.1f} / {high:.1f}",
+        "detector processing, median / p95 ms": both((middle, high)),
+        **{
+            f"{what} of {node}, median / p95 ms": both(usual(phase, node, what))
+            for node, what in phase.times
+            if (node, what) != ("detector", PROCESSING)
+        },
         "stamp to anomalies, median ms": f"{p50:.1f}",
         "p95 ms": f"{p95:.1f}",
         "p99 ms": f"{p99:.1f}",
@@ -240,6 +261,11 @@ def figures(latencies: dict[int, float], phase: Phase) -> dict[str, str]:
         "p95 / detector's median (aim under overload: 2)": f"{p95 / middle:.2f}",
         **{f"memory of {name}": growth(samples) for name, samples in phase.memory.items()},
     }
+
+
+def both(times: tuple[float, float]) -> str:
+    """Return two times in milliseconds."""
+    return f"{times[0]:.1f} / {times[1]:.1f}"
 
 
 def growth(samples: list[tuple[float, float]]) -> str:
@@ -262,6 +288,7 @@ def main() -> int:
     parser.add_argument("--model", required=True, help="folder of the fitted model")
     parser.add_argument("--weights", required=True, help="detector weights")
     parser.add_argument("--weights-sha256", default="", help="their SHA-256, or any")
+    parser.add_argument("--params-file", type=Path, help="parameters of the nodes")
     parser.add_argument("--source", required=True, help="video or folder of images")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--overload-minutes", type=float, default=2.0, help="0: no overload")

@@ -11,7 +11,7 @@ from tao_anomaly.nodes.image_input import ImageInput, answer_or_skip
 from tao_anomaly.nodes.outputs import TrackOutputs
 from tao_anomaly.nodes.parameters import Settings
 from tao_anomaly.nodes.self_test import try_detector
-from tao_anomaly.nodes.settings import ImageSettings
+from tao_anomaly.nodes.settings import ImageInputSettings
 from tao_anomaly.nodes.stage_node import StageNode, run
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.structures import Frame
@@ -22,7 +22,7 @@ class DetectorNode(StageNode):
 
     def __init__(self) -> None:
         super().__init__("detector")
-        self._image = Settings(self, ImageSettings)
+        self._image = Settings(self, ImageInputSettings)
         self._detector = Settings(self, DetectorConfig, prefix="detector")
         self._tracker = Settings(self, TrackerConfig, prefix="tracker")
         self._features = Settings(self, FeatureConfig, prefix="features")
@@ -44,7 +44,7 @@ class DetectorNode(StageNode):
         """Begin to receive images."""
         assert self._perception is not None
         self._outputs.publish_labels(self._perception.class_names, self._detector.value.confidence)
-        self.inputs.append(ImageInput(self, self._image.value.image_transport, self._answer))
+        self.inputs.append(ImageInput(self, self._image, self._answer))
 
     def cleanup(self) -> None:
         """Free the detector."""

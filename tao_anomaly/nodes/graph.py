@@ -75,7 +75,7 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGr
 
 def plan(options: argparse.Namespace) -> list[NodeProcess]:
     """Return the nodes to start; the source, if any, is the last."""
-    nodes = stages(options)
+    nodes = stages(options, lock_step=options.lock_step)
     shared = nodes[0].parameters
     if options.cameras:
         return [NodeProcess("cameras_node", shared, (str(options.cameras),))]
@@ -90,8 +90,11 @@ def plan(options: argparse.Namespace) -> list[NodeProcess]:
     return nodes
 
 
-def stages(options: argparse.Namespace) -> list[NodeProcess]:
-    """Return the nodes between image and score, each with the settings given for all of them."""
+def stages(options: argparse.Namespace, *, lock_step: bool = False) -> list[NodeProcess]:
+    """Return the nodes between image and score, each with the settings given for all of them.
+
+    lock_step: no image may be left out, whatever a parameter file says.
+    """
     settings = given(
         {
             "model": options.model,
@@ -99,6 +102,7 @@ def stages(options: argparse.Namespace) -> list[NodeProcess]:
             "detector.weights_sha256": options.detector_weights_sha256,
             "detector.device": options.device,
             "image_transport": options.image_transport,
+            "max_wait": 0.0 if lock_step else None,
         }
     )
     modules = COMPOSED if options.composed else STAGES

@@ -19,6 +19,8 @@ from tao_anomaly.pipeline import Perception
 from tao_anomaly.structures import Frame
 
 if TYPE_CHECKING:
+    from tao_anomaly.nodes.parameters import Settings
+    from tao_anomaly.nodes.settings import ImageInputSettings
     from tao_anomaly.nodes.stage_node import StageNode
 
 ImageMessage: TypeAlias = Image | CompressedImage
@@ -43,17 +45,22 @@ def subscribe_images(
 class ImageInput(Input):
     """Decodes the newest image in a worker thread and hands it to `answer` with its header.
 
-    While one image is in work the next waits; a newer one replaces it and is counted as skipped.
+    While one image is in work the next waits; a newer one replaces it, and one that waited longer
+    than `max_wait` is left out. Both are counted.
     """
 
     def __init__(
-        self, node: StageNode, transport: str, answer: Callable[[Frame, Header], None]
+        self,
+        node: StageNode,
+        settings: Settings[ImageInputSettings],
+        answer: Callable[[Frame, Header], None],
     ) -> None:
+        self._settings = settings
         self._answer = answer
         self._index = 0
         self._work = node.answering(self._decode)
         self._mailbox: Mailbox[tuple[float, ImageMessage]] = Mailbox(self._take)
-        kind, topic = image_topic(node, transport)
+        kind, topic = image_topic(node, settings.value.image_transport)
         super().__init__(node, kind, topic, self._put, qos.image())
 
     def close(self) -> None:
@@ -67,7 +74,11 @@ class ImageInput(Input):
 
     def _take(self, item: tuple[float, ImageMessage]) -> None:
         arrived, message = item
-        self._node.traffic.waiting.add(time.monotonic() - arrived)
+        waited = time.monotonic() - arrived
+        if 0 < self._settings.value.max_wait < waited:
+            self._node.skip("waited longer than max_wait")
+            return
+        self._node.traffic.waiting.add(waited)
         self._work(message)
 
     def _decode(self, message: ImageMessage) -> None:

@@ -22,7 +22,7 @@ from tao_anomaly.nodes.outputs import AnomalyOutputs, TrackOutputs, WindowOutput
 from tao_anomaly.nodes.parameters import Settings
 from tao_anomaly.nodes.scorer_node import describe_scorer, load_model
 from tao_anomaly.nodes.self_test import try_detector, try_model
-from tao_anomaly.nodes.settings import ImageSettings, ModelSettings
+from tao_anomaly.nodes.settings import ImageInputSettings, ModelSettings
 from tao_anomaly.nodes.stage_node import StageNode, run
 from tao_anomaly.pipeline import Pipeline
 from tao_anomaly.structures import Frame
@@ -44,7 +44,7 @@ class PipelineNode(StageNode):
         super().__init__("pipeline", cli_args=cli_args)
         self._make_detector = make_detector
         self._pipeline: Pipeline | None = None
-        self._image = Settings(self, ImageSettings)
+        self._image = Settings(self, ImageInputSettings)
         self._detector = Settings(self, DetectorConfig, prefix="detector")
         self._tracker = Settings(self, TrackerConfig, prefix="tracker")
         self._features = Settings(self, FeatureConfig, prefix="features")
@@ -92,7 +92,7 @@ class PipelineNode(StageNode):
         assert self._pipeline is not None
         class_names = self._pipeline.perception.class_names
         self._track_outputs.publish_labels(class_names, self._detector.value.confidence)
-        self.inputs.append(ImageInput(self, self._image.value.image_transport, self._answer))
+        self.inputs.append(ImageInput(self, self._image, self._answer))
 
     def deactivate(self) -> None:
         """End a calibration."""

@@ -37,19 +37,20 @@ def plan(options: argparse.Namespace) -> list[NodeProcess]:
     """Return the nodes to start; the one that replays is the last."""
     between = [] if options.composed else [topics.FEATURES, topics.WINDOWS]
     recorded = [topics.EVENTS] if options.output else []
+    lock_step = not (options.real_time or options.publish_rate)
     replay = graph.given(
         {
             "source": str(options.bag),
             "topic": options.topic,
             "publish_rate": options.publish_rate,
-            "lock_step": not (options.real_time or options.publish_rate),
+            "lock_step": lock_step,
             "record": options.output and str(options.output),
             "record_storage": options.storage,
             "wait_for": " ".join([topics.IMAGE, *between, topics.ANOMALIES, *recorded]),
             "use_sim_time": False,
         }
     )
-    return [*graph.stages(options), NodeProcess("replay_node", replay)]
+    return [*graph.stages(options, lock_step=lock_step), NodeProcess("replay_node", replay)]
 
 
 def main() -> int:

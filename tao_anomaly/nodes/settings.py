@@ -53,6 +53,19 @@ class ImageSettings:
 
 
 @dataclass(frozen=True)
+class ImageInputSettings(ImageSettings):
+    """How a node receives images that it works on, one at a time."""
+
+    max_wait: float = setting(
+        0.0,
+        "seconds that an image may wait while another is in work; one that waited longer is left"
+        " out, and the next one that comes is answered at once; 0: as long as it takes",
+        minimum=0.0,
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """The fitted model, and how its threshold is refitted where it runs."""
 
@@ -152,7 +165,7 @@ class SnapshotSettings:
 # What each node takes beside NodeSettings, by the prefix of its parameters.
 SETTINGS: dict[str, dict[str, type]] = {
     "detector_node": {
-        "": ImageSettings,
+        "": ImageInputSettings,
         "detector": DetectorConfig,
         "tracker": TrackerConfig,
         "features": FeatureConfig,

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: source underlay/env.sh")
 
-from benchmarks.soak import Phase, figures, growth
+from benchmarks.soak import LATENCY, PROCESSING, WAITING, Phase, figures, growth, note_times
 
 
 def test_every_image_is_accounted_for() -> None:
@@ -13,7 +13,10 @@ def test_every_image_is_accounted_for() -> None:
         rate=15.0,
         stamps=list(range(10)),
         memory={"scorer": [(0.0, 100.0), (60.0, 100.0), (120.0, 103.0)]},
-        processing=[(40.0, 60.0), (50.0, 70.0), (45.0, 65.0)],
+        times={
+            ("detector", PROCESSING): [(40.0, 60.0), (50.0, 70.0), (45.0, 65.0)],
+            ("scorer", LATENCY): [(70.0, 90.0)],
+        },
         before={"answered": "100", "left out": "7"},
         after={"answered": "106", "left out": "10"},
     )
@@ -24,9 +27,21 @@ def test_every_image_is_accounted_for() -> None:
     assert found["unaccounted"] == "1"
     assert found["scored"] == "6"
     assert found["detector processing, median / p95 ms"] == "45.0 / 65.0"
+    assert found["latency from stamp to answer of scorer, median / p95 ms"] == "70.0 / 90.0"
     assert found["p95 ms"] == found["most ms"] == "80.0"
     assert found["p95 beyond the detector's p95 (aim: 20), ms"] == "15.0"
     assert found["memory of scorer"] == "103 MB, +3.00 MB a minute"
+
+
+def test_times_are_taken_once_there_are_any() -> None:
+    def said(value: str) -> dict[str, str]:
+        kinds = ("latency from stamp to answer", "processing time", "time in the queue")
+        return {f"{kind}, p{share} (ms)": value for kind in kinds for share in (50, 95)}
+
+    times: dict = {}
+    note_times(times, {"detector": said("7.5"), "track_buffer": said("nan")})
+    assert set(times) == {("detector", kind) for kind in (LATENCY, PROCESSING, WAITING)}
+    assert times["detector", PROCESSING] == [(7.5, 7.5)]
 
 
 def test_memory_that_stays_has_no_slope() -> None:

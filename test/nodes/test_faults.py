@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import itertools
 import math
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from std_msgs.msg import Header
 from tao_anomaly_msgs.msg import AnomalyArray, TrackFeatureArray, TrackWindowArray
 
 from tao_anomaly.config import WindowConfig
+from tao_anomaly.detection.detector import ForwardOutput
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.nodes import topics
 from tao_anomaly.nodes.conversions import features_message, windows_message
@@ -30,7 +33,7 @@ from tao_anomaly.nodes.pipeline_node import PipelineNode
 from tao_anomaly.nodes.scorer_node import ScorerNode
 from tao_anomaly.nodes.stage_node import StageNode
 from tao_anomaly.nodes.track_buffer_node import TrackBufferNode
-from tao_anomaly.structures import NANOSECONDS, AnomalyState, TrackFeatures
+from tao_anomaly.structures import NANOSECONDS, AnomalyState, FloatArray, TrackFeatures
 from tao_anomaly.windows import TrackBuffer
 
 LIGHT_ARGUMENTS = ("-p", "detector.input_size:=64", "-p", "detector.max_detections:=256")
@@ -283,3 +286,45 @@ def test_a_slow_detector_takes_the_newest_image_and_counts_the_others(
     slowest = pipeline.traffic.processing.percentiles(100)[0]
     # Never more than the one in work is ahead, whereas a queue would make the last wait 2.4 s.
     assert waited <= slowest + 1.0
+
+
+@pytest.mark.parametrize("make", [DetectorNode, PipelineNode])
+@pytest.mark.parametrize("max_wait", [0.2, 0.0])
+def test_an_image_that_waited_too_long_makes_way_for_a_fresh_one(
+    spin, light, light_model: Path, listener, monkeypatch, make, max_wait: float
+) -> None:
+    at_work, go_on = threading.Event(), threading.Event()
+    forward = light.forward
+
+    def forward_when_told(blob: FloatArray) -> ForwardOutput:
+        at_work.set()
+        assert go_on.wait(60)
+        return forward(blob)
+
+    model = ["-p", f"model:={light_model}"] if make is PipelineNode else []
+    node = spin(make, "-p", f"max_wait:={max_wait}", *model, *LIGHT_ARGUMENTS)
+    listener.listen(TrackFeatureArray, topics.FEATURES)
+    match(listener, node, topics.FEATURES)
+    camera = Sender(listener, node, Image, topics.IMAGE)
+    monkeypatch.setattr(light, "forward", forward_when_told)
+    camera.publisher.publish(picture(START))
+    assert at_work.wait(60)
+    camera.publisher.publish(picture(START + 1))
+    listener.wait(node.inputs[0].arrivals.rate)  # two have come
+    camera.publisher.publish(picture(START + 2))
+    listener.wait(lambda: node.skipped == {"replaced by a newer one before its turn": 1})
+    time.sleep(2 * max_wait)
+    go_on.set()
+    listener.wait(lambda: camera.dealt_with() == 3)
+    fresh = itertools.count(3)
+    while node.answered < 2:  # on a busy machine even such an image may have to wait
+        camera.send(picture(START + (latest := next(fresh))))
+    answers = listener.received[topics.FEATURES]
+    listener.wait(lambda: len(answers) == 2)
+    assert answers[0].header.stamp == picture(START).header.stamp
+    if max_wait:
+        assert answers[1].header.stamp == picture(START + latest).header.stamp
+        assert node.skipped["waited longer than max_wait"] == latest - 2
+    else:
+        assert answers[1].header.stamp == picture(START + 2).header.stamp
+        assert sum(node.skipped.values()) == 1

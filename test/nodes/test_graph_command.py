@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tao_anomaly.nodes import graph
+from tao_anomaly.nodes import graph, replay
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 STUBBORN = [
@@ -59,6 +59,20 @@ def test_the_source_waits_for_all_stages() -> None:
     )
     assert separate == "image_raw detector/features track_buffer/windows scorer/anomalies"
     assert composed == "image_raw scorer/anomalies"
+
+
+def test_in_lock_step_no_image_is_too_old(tmp_path: Path) -> None:
+    wanted = ["--params-file", str(tmp_path / "hasty.yaml")]
+    in_lock_step = [
+        *graph.plan(graph.parse(["--source", "x", "--lock-step", *wanted]))[:-1],
+        *replay.plan(replay.parse(["bag", *wanted]))[:-1],
+    ]
+    assert [stage.parameters["max_wait"] for stage in in_lock_step] == [0.0] * 6
+    at_its_own_pace = [
+        *graph.plan(graph.parse(["--source", "x", *wanted])),
+        *replay.plan(replay.parse(["bag", "--real-time", *wanted])),
+    ]
+    assert not any("max_wait" in stage.parameters for stage in at_its_own_pace)
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
