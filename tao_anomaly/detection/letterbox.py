@@ -11,6 +11,7 @@ from tao_anomaly.structures import FloatArray, ImageArray
 
 STRIDE = 32  # the coarsest level's stride: both sides of the input are multiples of it
 PADDING = 114  # grey, as the detector was trained with
+_SHARES = np.arange(256, dtype=np.float32) * np.float32(1 / 255)  # of each value of a pixel
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,13 @@ class Letterbox:
 
     def blob(self, image: ImageArray) -> FloatArray:
         """Return the input ``(1, 3, H, W)`` float32 in 0..1, RGB, of a ``(H, W, 3)`` BGR image."""
-        content = cv2.resize(image, self.content[::-1], interpolation=cv2.INTER_LINEAR)
-        left, top = self.offset
-        bottom = self.padded[0] - self.content[0] - top
-        right = self.padded[1] - self.content[1] - left
-        padded = cv2.copyMakeBorder(
-            content, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(PADDING,) * 3
-        )
+        padded = np.full((*self.padded, 3), PADDING, np.uint8)
+        (left, top), (height, width) = self.offset, self.content
+        inner = padded[top : top + height, left : left + width]
+        cv2.resize(image, (width, height), dst=inner, interpolation=cv2.INTER_LINEAR)
         blob = np.empty((1, 3, *self.padded), np.float32)
         for plane, channel in zip(blob[0, ::-1], cv2.split(padded), strict=True):
-            np.multiply(channel, np.float32(1 / 255), out=plane)  # faster than blobFromImage
+            cv2.LUT(channel, _SHARES, dst=plane)  # faster than a product, and than blobFromImage
         return blob
 
     def to_input(self, boxes: FloatArray) -> FloatArray:
