@@ -43,7 +43,15 @@ class Letterbox:
         return self.content[1] / self.source[1], self.content[0] / self.source[0]
 
     def blob(self, image: ImageArray) -> FloatArray:
-        """Return the input ``(1, 3, H, W)`` float32 in 0..1, RGB, of a ``(H, W, 3)`` BGR image."""
+        """Return the input ``(1, 3, H, W)`` float32 in 0..1, RGB, of a ``(H, W, 3)`` BGR image.
+
+        Raises ValueError for another shape or type: OpenCV would leave the frame empty.
+        """
+        if image.dtype != np.uint8 or image.shape[2:] != (3,):
+            raise ValueError(
+                f"got an image of shape {image.shape} and type {image.dtype}, expected (H, W, 3)"
+                " and uint8, in the order blue, green, red; convert it"
+            )
         padded = np.full((*self.padded, 3), PADDING, np.uint8)
         (left, top), (height, width) = self.offset, self.content
         inner = padded[top : top + height, left : left + width]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -83,3 +84,25 @@ def test_blob_is_rgb_between_0_and_1_with_grey_borders() -> None:
     np.testing.assert_allclose(blob[:, [0, 13, 114, 127], :], PADDING / 255, atol=1e-6)
     edges = blob[:, [14, 113], 160]
     np.testing.assert_allclose(edges, np.array([[30] * 2, [20] * 2, [10] * 2]) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((9, 16), np.uint8), ((9, 16, 4), np.uint8), ((9, 16, 3), np.float32)]
+)
+def test_other_images_are_refused(shape: tuple[int, ...], kind: type) -> None:
+    letterbox = Letterbox.fit((9, 16), input_size=32)
+    with pytest.raises(
+        ValueError, match=r"got an image of shape .* expected \(H, W, 3\) and uint8"
+    ):
+        letterbox.blob(np.zeros(shape, kind))
+
+
+def test_an_image_anywhere_in_its_frame_is_the_scaled_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 21, 3), dtype=np.uint8)
+    letterbox = Letterbox.fit((40, 21), input_size=80)
+    blob = letterbox.blob(image)[0]
+    (left, top), (height, width) = letterbox.offset, letterbox.content
+    assert left > 0
+    scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    inner = blob[::-1, top : top + height, left : left + width].transpose(1, 2, 0)
+    np.testing.assert_array_equal(inner, scaled.astype(np.float32) * np.float32(1 / 255))
