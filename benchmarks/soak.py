@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -114,11 +113,7 @@ def start_nodes(options: argparse.Namespace) -> dict[str, psutil.Process]:
     words += ["--params-file", str(options.params_file)] if options.params_file else []
     chosen = graph.parse(words)
     return {
-        node.module: psutil.Process(
-            subprocess.Popen(
-                graph.command(node, chosen), env=graph.environment(), start_new_session=True
-            ).pid
-        )
+        node.module: psutil.Process(graph.start(graph.command(node, chosen)).pid)
         for node in graph.plan(chosen)
     }
 

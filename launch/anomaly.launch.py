@@ -22,6 +22,8 @@ from launch_ros.actions import Node, PushROSNamespace
 CONFIG = Path(get_package_share_directory("tao_anomaly")) / "config"
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 FLAG = ["true", "false"]
+# The detector takes all cores there are; the stages after it, which take little, go first.
+NICENESS = {"detector_node": 5}
 
 ARGUMENTS = [
     DeclareLaunchArgument("namespace", default_value="", description="of all nodes and topics"),
@@ -90,6 +92,7 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return Node(
             package="tao_anomaly",
             executable=executable,
+            prefix=f"nice -n {NICENESS[executable]}" if executable in NICENESS else None,
             parameters=[argument("params_file"), overrides],
             remappings=[("image_raw", argument("image_topic"))],
             ros_arguments=["--log-level", argument("log_level")],

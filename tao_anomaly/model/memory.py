@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tao_anomaly.matrix_product import product
 from tao_anomaly.structures import FloatArray
 
 
@@ -23,4 +24,4 @@ def select_coreset(embeddings: FloatArray, size: int) -> FloatArray:
 
 def dissimilarity(embeddings: FloatArray, memory: FloatArray) -> FloatArray:
     """Return 1 - the highest cosine similarity to the memory ``(R, E)``, ``(N,)`` in 0..2."""
-    return 1.0 - (embeddings @ memory.T).max(axis=1)
+    return 1.0 - product(embeddings, memory.T).max(axis=1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from tao_anomaly.matrix_product import product
 from tao_anomaly.structures import BoolArray, FloatArray
 
 LIMIT = 10.0  # standard deviations; a broken box must not drown a window
@@ -54,7 +55,7 @@ class Standardizer:
 
     def appearance(self, gap: FloatArray) -> FloatArray:
         """Whiten GAP features ``(..., A)`` (or cells of a RoI grid) to ``(..., C)``."""
-        return _clip((gap - self.appearance_mean) @ self.appearance_basis.T)
+        return _clip(product(gap - self.appearance_mean, self.appearance_basis.T))
 
     def motion(self, values: FloatArray) -> FloatArray:
         """Standardise motion ``(..., K)``."""

@@ -25,6 +25,8 @@ from tao_anomaly.nodes.cameras import read_cameras
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 STAGES = ("detector_node", "track_buffer_node", "scorer_node")
 COMPOSED = ("pipeline_node",)
+# The detector takes all cores there are; the stages after it, which take little, go first.
+NICENESS = {"detector_node": 5}
 GRACE = 10.0  # seconds a node has to end after it was asked to
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -131,7 +133,9 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 def command(node: NodeProcess, options: argparse.Namespace) -> list[str]:
     """Return the command line of a node."""
-    words = [sys.executable, "-m", f"tao_anomaly.nodes.{node.module}", *node.arguments]
+    niceness = NICENESS.get(node.module)
+    words = ["nice", "-n", str(niceness)] if niceness else []
+    words += [sys.executable, "-m", f"tao_anomaly.nodes.{node.module}", *node.arguments]
     words.append("--ros-args")
     words += ["--log-level", options.log_level]
     if options.namespace:
@@ -170,6 +174,14 @@ def config_folder() -> Path:
     return Path(get_package_share_directory("tao_anomaly")) / "config"
 
 
+def start(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a process that Ctrl-C does not reach, and which ends when it is told to.
+
+    Not a session of its own: where the system schedules by sessions, niceness counts within one.
+    """
+    return subprocess.Popen(words, env=environment(), process_group=0)
+
+
 def supervise(commands: Sequence[Sequence[str]], *, last_ends_all: bool) -> int:
     """Run processes until one ends or Ctrl-C, then end the others; returns the exit status.
 
@@ -178,8 +190,8 @@ def supervise(commands: Sequence[Sequence[str]], *, last_ends_all: bool) -> int:
     children: list[subprocess.Popen[bytes]] = []
     try:
         for words in commands:
-            # Sessions of their own: Ctrl-C reaches only this process, which ends them in order.
-            children.append(subprocess.Popen(words, env=environment(), start_new_session=True))
+            # Ctrl-C reaches only this process, which ends them in order.
+            children.append(start(words))
         while all(child.poll() is None for child in children):
             time.sleep(0.1)
         ended = next(i for i, child in enumerate(children) if child.poll() is not None)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from tao_anomaly.matrix_product import product
 from tao_anomaly.structures import BoolArray, FloatArray
 
 
@@ -39,7 +40,8 @@ class Memory:
         """
         if not len(values):
             return np.zeros(0, np.float32)
-        squared = (values**2).sum(axis=1)[:, None] - 2 * values @ self.values.T + self.squares[None]
+        likeness = product(values, self.values.T)
+        squared = (values**2).sum(axis=1)[:, None] - 2 * likeness + self.squares[None]
         count = min(count, len(self.values))
         if self.moving.any() and (~self.moving).sum() >= count:
             squared[~moving[:, None] & self.moving[None]] = np.inf

@@ -20,6 +20,11 @@ STUBBORN = [
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     "print('deaf', flush=True); time.sleep(600)",
 ]
+# Its niceness counts against what runs in the same session, and Ctrl-C goes past its group.
+NICE_TO_ITS_SESSION = (
+    "import os; assert os.nice(0) == 5; assert os.getsid(0) == os.getsid(os.getppid());"
+    "assert os.getpgrp() == os.getpid()"
+)
 ENDS = [sys.executable, "-c", ""]
 FAILS = [sys.executable, "-c", "raise SystemExit(3)"]
 
@@ -42,14 +47,26 @@ def test_only_what_was_given_is_set() -> None:
     options = graph.parse(
         ["--model", "m", "--namespace", "/left/", "--image-topic", "camera/image"]
     )
-    words = graph.command(graph.plan(options)[0], options)
-    assert words[:4] == [sys.executable, "-m", "tao_anomaly.nodes.detector_node", "--ros-args"]
+    words = graph.command(graph.plan(options)[1], options)
+    assert words[:4] == [sys.executable, "-m", "tao_anomaly.nodes.track_buffer_node", "--ros-args"]
     assert words[4:] == [
         *("--log-level", "info"),
         *("-r", "__ns:=/left"),
         *("-r", "image_raw:=camera/image"),
         *("-p", 'model:="m"'),
     ]
+
+
+def test_the_detector_lets_the_stages_after_it_go_first() -> None:
+    options = graph.parse([])
+    detector, *others = (graph.command(node, options) for node in graph.plan(options))
+    assert detector[:5] == ["nice", "-n", "5", sys.executable, "-m"]
+    assert [words[0] for words in others] == [sys.executable] * 2
+    shown = graph.start(["nice", "-n", "5", sys.executable, "-c", NICE_TO_ITS_SESSION])
+    try:
+        assert shown.wait(30) == 0
+    finally:
+        graph.end([shown])
 
 
 def test_the_source_waits_for_all_stages() -> None:

@@ -133,6 +133,9 @@ def test_it_starts_the_same_nodes_as_the_command(anomaly: list[Any], composed: b
     words = ["--overlay", "--snapshots", "kept", *(["--composed"] if composed else [])]
     planned = graph.plan(graph.parse(words))
     assert executables(nodes) == [node.module for node in planned]
+    commands = [graph.command(node, graph.parse(words)) for node in planned]
+    before = [" ".join(each[: each.index(sys.executable)]) for each in commands]
+    assert [node.named["prefix"] or "" for node in nodes] == before
     assert nodes[-1].named["parameters"][1]["snapshot.folder"] == "kept"
     assert planned[-1].parameters["snapshot.folder"] == "kept"
 
