@@ -50,10 +50,7 @@ PROCESSING = "processing time"
 WAITING = "time in the queue"
 LATENCY = "latency from stamp to answer"
 WATCHER = "soak"  # which sees what takes all stages together
-NOTE = (
-    "Times are of the last ten seconds, once a second, and their median is shown, if they are not of"
-    " all images."
-)
+NOTE = "Times that are not of all images: median of those of the last ten seconds, once a second."
 ENGINES = ("openvino", "onnxruntime")
 
 Memory = dict[str, list[tuple[float, float]]]  # seconds and megabytes by process
