@@ -62,7 +62,8 @@ class Phase:
     """What was seen of one load.
 
     stamps: of the images published. times: the median and the 95th percentile of a node's last ten
-    seconds, once a second. before, after: figures of the detector.
+    seconds, once a second. before, after: figures of the detector. stolen: share of the processors'
+    time that the host of a virtual machine gave to others.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Phase:
     times: Times
     before: dict[str, str]
     after: dict[str, str]
+    stolen: float = 0.0
 
 
 class Watcher(Node):
@@ -181,6 +183,7 @@ def load(
     stamps: list[int] = []
     memory: Memory = {process: [] for process in processes}
     times: Times = {}
+    stolen = stolen_seconds()
     began = sampled = time.monotonic()
     while (elapsed := time.monotonic() - began) < minutes * 60:
         stamps.append(watcher.publish(next(images)))
@@ -191,9 +194,15 @@ def load(
             note_times(times, watcher.figures, watcher.recent)
         due = began + len(stamps) / rate
         time.sleep(max(0.0, due - time.monotonic()))
+    stolen = (stolen_seconds() - stolen) / ((psutil.cpu_count() or 1) * minutes * 60)
     time.sleep(SETTLE)
     after = dict(watcher.figures["detector"])
-    return Phase(name, rate, stamps, memory, times, before, after)
+    return Phase(name, rate, stamps, memory, times, before, after, stolen)
+
+
+def stolen_seconds() -> float:
+    """Return what the host of a virtual machine has taken of all processors, where it is told."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def note_times(times: Times, figures: dict[str, dict[str, str]], recent: Recent) -> None:
@@ -248,6 +257,7 @@ def figures(latencies: dict[int, float], phase: Phase) -> dict[str, str]:
     p50, p95, p99 = np.percentile(late, (50, 95, 99))
     return {
         "images a second": f"{phase.rate:.1f}",
+        "processors' time taken by the host, per cent": f"{100 * phase.stolen:.1f}",
         "published": str(len(phase.stamps)),
         "answered by the detector": str(answered),
         "left out and counted": str(left_out),

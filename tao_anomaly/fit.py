@@ -73,6 +73,11 @@ def read_store(config: FitConfig) -> tuple[Clips, FeatureStore]:
     names = store.clips(split=TRAIN)
     if not names:
         raise StoreError(f"{store.folder}: holds no clip of the split {TRAIN!r}; extract some")
+    if not store.layout.classes:
+        raise StoreError(
+            f"{store.folder}: holds no class scores, expected one for each of the detector's"
+            " classes: an older version made it; extract again"
+        )
     precision = store.infos[names[0]].precision
     store.require_settings(perception_settings(config.pipeline), precision)
     return {name: store.read(name) for name in names}, store

@@ -8,6 +8,8 @@ import pytest
 from tao_anomaly import fit
 from tao_anomaly.config import CalibrationConfig, PipelineConfig, portable_settings
 from tao_anomaly.features.kinematics import KINEMATICS
+from tao_anomaly.media.clip_file import ClipInfo
+from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.scoring.cues import CUES, KIND
 from tao_anomaly.scoring.split import split_clips
@@ -70,6 +72,27 @@ def test_what_cannot_be_fitted_is_told_before_it_takes_long(
     told = capsys.readouterr().err
     assert "error: " in told
     assert message in told
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_store_of_an_older_version_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    make_features,
+) -> None:
+    info = ClipInfo(
+        dataset="d",
+        clip="a",
+        split="train",
+        rate=10.0,
+        feature_id="synthetic",
+        layout=FeatureLayout(1, len(KINEMATICS)),
+    )
+    with FeatureStore(tmp_path / "old").writer(info) as writer:
+        writer.add(0, make_features(0, {"0-1": [0] * info.layout.dim}, dim=info.layout.dim))
+    assert call(monkeypatch, f"store={tmp_path / 'old'}", f"output={tmp_path / 'model'}") == 1
+    assert "old: holds no class scores" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
 
 

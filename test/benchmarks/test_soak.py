@@ -30,12 +30,14 @@ def test_every_image_is_accounted_for() -> None:
         },
         before={"answered": "100", "left out": "7"},
         after={"answered": "106", "left out": "10"},
+        stolen=0.025,
     )
     found = figures(dict.fromkeys(range(6), 0.08) | {99: 5.0}, phase)
     assert found["published"] == "10"
     assert found["answered by the detector"] == "6"
     assert found["left out and counted"] == "3"
     assert found["unaccounted"] == "1"
+    assert found["processors' time taken by the host, per cent"] == "2.5"
     assert found["scored"] == "6"
     assert found["detector processing, median / p95 ms"] == "45.0 / 65.0"
     assert found["latency from stamp to answer of scorer, median / p95 ms"] == "70.0 / 90.0"
