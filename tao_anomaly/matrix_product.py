@@ -14,4 +14,5 @@ def product(left: FloatArray, right: FloatArray) -> FloatArray:
     NumPy's own (OpenBLAS) spin on for 2^26 cycles, which made the next forward pass 1.6 times as
     long wherever NumPy had been imported before this package could tell them not to.
     """
-    return np.asarray(torch.from_numpy(left) @ torch.from_numpy(right), np.float32)
+    first, second = (torch.from_numpy(np.asarray(each, np.float32)) for each in (left, right))
+    return np.asarray(first @ second, np.float32)

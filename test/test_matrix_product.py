@@ -22,4 +22,5 @@ def test_views_and_stacks_are_taken_as_they_are() -> None:
     np.testing.assert_array_equal(
         product(np.stack([LEFT, 2 * LEFT]), RIGHT)[1], 2 * np.array(FOUND)
     )
+    np.testing.assert_array_equal(product(LEFT.astype(np.float64), RIGHT), FOUND)
     assert product(LEFT[:0], RIGHT).shape == (0, 3)
