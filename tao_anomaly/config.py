@@ -90,7 +90,10 @@ class TrackerConfig:
         0.3, "lowest IoU of a match with a low-confidence detection", minimum=0.0, maximum=1.0
     )
     unconfirmed_match_iou: float = setting(
-        0.3, "lowest IoU that confirms a new track", minimum=0.0, maximum=1.0
+        0.3,
+        "lowest IoU (times confidence, at least 0.6) that confirms a new track",
+        minimum=0.0,
+        maximum=1.0,
     )
     lifetime: float = setting(1.5, "seconds a lost track is remembered", minimum=0.0)
     max_gap: float = setting(

@@ -18,6 +18,10 @@ KINEMATICS = (*TRACK_KINEMATICS, *(f"flow_{eighth}" for eighth in range(DIRECTIO
 class KinematicsEstimator:
     """Keeps the recent boxes of each track and fits their rates of change.
 
+    A velocity is what opposite edges of the box share, once what width and height share of their
+    growth, an object that comes nearer, is taken off. So a box that grows to one side does not
+    move: somebody steps out from behind another, or two are boxed as one.
+
     span: seconds of the past a rate is fitted on by least squares; a track seen once has rates 0.
     Where the camera moves, all values of a track are measured in the image it was first seen in.
     """
@@ -89,9 +93,9 @@ def _places(boxes: FloatArray, image_size: tuple[int, int]) -> np.ndarray:
 
 
 def _rates(histories: list[deque[tuple[int, np.ndarray]]], now_ns: int) -> np.ndarray:
-    """Return the slopes of centre x, centre y and ln height, a second, by least squares, (N, 3).
+    """Return velocity x, velocity y and the slope of ln height, a second, ``(N, 3)``.
 
-    Those of an object seen once are 0.
+    By least squares; those of an object seen once are 0.
     """
     if not histories:
         return np.zeros((0, 3))
@@ -100,7 +104,19 @@ def _rates(histories: list[deque[tuple[int, np.ndarray]]], now_ns: int) -> np.nd
     seen = [entry for history in histories for entry in history]
     times = (np.array([stamp_ns for stamp_ns, _ in seen]) - now_ns) / NANOSECONDS
     places = np.concatenate([place for _, place in seen]).reshape(-1, 4)
-    table = np.column_stack([times, places[:, [0, 1, 3]]])
-    centred = table - (np.add.reduceat(table, starts) / counts[:, None])[rows]
+    centres, half = places[:, :2], np.exp(places[:, 2:]) / 2
+    edges = np.concatenate([centres - half, centres + half], axis=1)
+    table = np.column_stack([times, edges, half, places[:, 3]])
+    means = np.add.reduceat(table, starts) / counts[:, None]
+    centred = table - means[rows]
     products = np.add.reduceat(centred[:, :1] * centred, starts)
-    return np.asarray(products[:, 1:] / np.maximum(products[:, :1], np.finfo(np.float64).tiny))
+    slopes = products[:, 1:] / np.maximum(products[:, :1], np.finfo(np.float64).tiny)
+    low, high, half_rates, size_rate = np.split(slopes, [2, 4, 6], axis=1)
+    size = means[:, 5:7]
+    growth = _shared(*(half_rates / size).T)[:, None] * size
+    return np.concatenate([_shared(low + growth, high - growth), size_rate], axis=1)
+
+
+def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the one of two rates that is nearer to 0, and 0 where their signs differ (minmod)."""
+    return np.where(a * b > 0, np.sign(a) * np.minimum(np.abs(a), np.abs(b)), 0.0)

@@ -30,7 +30,8 @@ from tao_anomaly.model.preparation import WindowPreparation, raw_geometry
 from tao_anomaly.model.registry import PLUGINS_VARIABLE, import_plugins
 from tao_anomaly.model.standardizer import Standardizer
 from tao_anomaly.model.temporal_mae import TemporalMAE
-from tao_anomaly.scoring.cues import Cues, read_cues
+from tao_anomaly.scoring.cues import Cues
+from tao_anomaly.scoring.cues_artifact import read_cues
 from tao_anomaly.scoring.window_model import JoinedModel
 from tao_anomaly.structures import BoolArray, FeatureLayout, FloatArray, TrackWindows
 

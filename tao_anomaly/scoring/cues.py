@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from tao_anomaly.config import WindowConfig
 from tao_anomaly.detection.postprocess import LEAST_SCORE
 from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
-from tao_anomaly.model.artifact import Artifact, ArtifactError
 from tao_anomaly.model.config import ScoringConfig
-from tao_anomaly.scoring.belief import belief
+from tao_anomaly.scoring.belief import belief, jitters
 from tao_anomaly.scoring.local_velocity import LocalVelocities, told
 from tao_anomaly.scoring.long_stay import beyond, long_stay
 from tao_anomaly.scoring.nearest import Memory, unit_length
@@ -32,6 +32,7 @@ from tao_anomaly.structures import (
     TrackFeatures,
     TrackWindows,
 )
+from tao_anomaly.windows import TrackBuffer
 
 KIND = "cues"
 _MEMORY = 4000  # most normal observations kept
@@ -47,12 +48,13 @@ _FLOW = slice(KINEMATICS.index("flow_0"), KINEMATICS.index("flow_0") + DIRECTION
 class Cues:
     """Scores the newest step of a window by the cues `term_names`.
 
-    speed: person heights a second, less where few observations tell it. appearance: distance of the
+    speed: person heights a second, less where its standard error is large, by `jitter`, the usual
+    variance of places about a straight path in squared person heights. appearance: distance of the
     GAP feature, at length 1, to the nearest of `appearances`. flow: mean distance of the flow, in
     person heights a second, to the nearest of `flows`. class: how far the class scores in the box,
     parts and all, are beyond `class_levels` ``(C,)``, which hardly any normal object exceeds.
     local_velocity: distance of the velocity, in person heights a second, to those of `local` that
-    were seen near there, less where few observations tell it. stay: how far the seconds that the
+    were seen near there, less where its standard error is large. stay: how far the seconds that the
     object has stayed where it is are beyond `long_stay`, 0 where the camera moves: no place stays.
     """
 
@@ -63,6 +65,7 @@ class Cues:
     class_levels: FloatArray
     local: LocalVelocities
     term_names: tuple[str, ...]
+    jitter: float = 0.0
     long_stay: float = math.inf
 
     @staticmethod
@@ -103,6 +106,7 @@ class Cues:
             cues,
             flows=Memory(cues.flow(seen[rows]), moving[rows]),
             local=cues._seen_locally(clips, seen, seed),
+            jitter=cues._usual_jitter(clips),
         )
 
     @property
@@ -123,7 +127,7 @@ class Cues:
     def speeds(self, windows: TrackWindows) -> FloatArray:
         """Return the speed ``(M,)`` of the newest step in person heights a second."""
         speed = np.linalg.norm(self.velocities(windows.features[:, -1]), axis=1)
-        return np.asarray(speed * belief(windows), np.float32)
+        return np.asarray(speed * self._belief(windows, speed), np.float32)
 
     def velocities(self, features: FloatArray) -> FloatArray:
         """Return the velocity ``(N, 2)`` of features ``(N, D)`` in person heights a second."""
@@ -133,14 +137,34 @@ class Cues:
     def local_velocities(self, windows: TrackWindows) -> FloatArray:
         """Return how far ``(M,)`` the newest velocity is from those seen near there."""
         newest = windows.features[:, -1]
-        places = self._places(newest, _aspect(windows))
-        apart = self.local.distance(places, self.velocities(newest), self._person(newest))
-        return np.asarray(apart * belief(windows), np.float32)
+        places, velocities = self._places(newest, _aspect(windows)), self.velocities(newest)
+        apart = self.local.distance(places, velocities, self._person(newest))
+        speed = np.linalg.norm(velocities, axis=1)  # who stands is for `stay` to tell
+        return np.asarray(apart * self._belief(windows, speed), np.float32)
 
     def flow(self, features: FloatArray) -> FloatArray:
         """Return the flow of features ``(N, D)`` in person heights a second."""
         flow = features[:, self.layout.kinematics_slice][:, _FLOW]
         return np.asarray(flow / self._person(features)[:, None], np.float32)
+
+    def _belief(self, windows: TrackWindows, speed: FloatArray) -> FloatArray:
+        return belief(windows, self._paths(windows), speed, jitter=self.jitter)
+
+    def _usual_jitter(self, clips: Sequence[Sequence[TrackFeatures]]) -> float:
+        """Return the median over normal objects, 0 where none is seen often enough."""
+        found: list[FloatArray] = []
+        for clip in clips:
+            buffer = TrackBuffer(WindowConfig())
+            cuts = [buffer.update(image) for image in clip]
+            found += [jitters(cut, self._paths(cut)) for cut in cuts if len(cut.index)]
+        known = np.concatenate(found)
+        return float(np.float32(np.median(known))) if len(known) else 0.0
+
+    def _paths(self, windows: TrackWindows) -> FloatArray:
+        """Return the places of all steps ``(M, T, 2)`` in heights of a person at the newest."""
+        steps = windows.features.reshape(-1, windows.features.shape[2])
+        places = self._places(steps, _aspect(windows)).reshape(*windows.valid.shape, 2)
+        return np.asarray(places / self._person(windows.features[:, -1])[:, None, None], np.float32)
 
     def _seen_locally(
         self, clips: Sequence[Sequence[TrackFeatures]], seen: FloatArray, seed: int
@@ -180,6 +204,7 @@ class Cues:
             "cues.class_levels": self.class_levels,
             "cues.places": self.local.places,
             "cues.velocities": self.local.velocities,
+            "cues.jitter": np.array([self.jitter], np.float32),
             "cues.long_stay": np.array([self.long_stay], np.float32),
         }
 
@@ -237,63 +262,6 @@ def check_cues(names: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         raise ValueError(f"cues: got {', '.join(unknown)}, expected some of {', '.join(CUES)}")
     return tuple(names)
-
-
-def build(artifact: Artifact) -> Cues:
-    """Return the cues of a verified artifact; raises ArtifactError naming the key."""
-    try:
-        scale = SceneScale(**artifact.config["scene_scale"])
-        names = check_cues(artifact.config["cues"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(
-            f"{artifact.folder}/config.json: key 'scene_scale' or 'cues': {error}"
-        ) from error
-    return read_cues(artifact, scale, names)
-
-
-def read_cues(artifact: Artifact, scale: SceneScale, names: tuple[str, ...]) -> Cues:
-    """Return cues whose arrays an artifact of any kind holds; raises ArtifactError."""
-    appearances = artifact.tensor("cues.appearances", (None, artifact.layout.appearance))
-    flows = artifact.tensor("cues.flows", (len(appearances), DIRECTIONS))
-    moving = np.zeros(len(appearances), np.float32)
-    if "cues.moving" in artifact.tensors:
-        moving = artifact.tensor("cues.moving", (len(appearances),))
-    cues = Cues(
-        layout=artifact.layout,
-        scale=scale,
-        appearances=Memory(appearances, moving > 0),
-        flows=Memory(flows, moving > 0),
-        class_levels=artifact.tensor("cues.class_levels", (artifact.layout.classes,)),
-        local=_read_local(artifact) if "local_velocity" in names else LocalVelocities.none(),
-        term_names=names,
-        long_stay=_read_long_stay(artifact) if "stay" in names else math.inf,
-    )
-    for key in ("cues.appearances", "cues.flows"):
-        if not len(cues.tensors()[key]):
-            raise ArtifactError(
-                f"{artifact.folder}: key {key!r} holds nothing; fit the model again"
-            )
-    if cues.class_levels.min(initial=1) <= 0:
-        raise ArtifactError(
-            f"{artifact.folder}: key 'cues.class_levels' has values of 0 or below; fit the model"
-            " again"
-        )
-    return cues
-
-
-def _read_local(artifact: Artifact) -> LocalVelocities:
-    places = artifact.tensor("cues.places", (None, 2))
-    return LocalVelocities(places, artifact.tensor("cues.velocities", (len(places), 2)))
-
-
-def _read_long_stay(artifact: Artifact) -> float:
-    seconds = float(artifact.tensor("cues.long_stay", (1,))[0])
-    if seconds <= 0:
-        raise ArtifactError(
-            f"{artifact.folder}: key 'cues.long_stay' is {seconds}, expected seconds above 0; fit"
-            " the model again"
-        )
-    return seconds
 
 
 def _aspect(seen: TrackFeatures | TrackWindows) -> float:

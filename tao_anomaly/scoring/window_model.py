@@ -70,7 +70,7 @@ class JoinedModel:
 
 # kind of artifact -> module:function that builds its model; imported when first needed
 WINDOW_MODELS = {
-    "cues": "tao_anomaly.scoring.cues:build",
+    "cues": "tao_anomaly.scoring.cues_artifact:build",
     "temporal_mae": "tao_anomaly.model.window_model:build",
 }
 

@@ -28,6 +28,10 @@ from tao_anomaly.structures import (
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 from tao_anomaly.tracking.kalman import BoxFilter
 
+# Least weight of a detection that may confirm a new object: where it meets half the box or more it
+# does so however uncertain both are; else each image would begin an uncertain object anew.
+_SURE_BY_OVERLAP = 0.6
+
 Rows = NDArray[np.intp]
 
 
@@ -98,7 +102,9 @@ class ByteTracker:
         first = _match(fused, confirmed, high, config.match_iou)
         recent = first.free_tracks[self._states[first.free_tracks] == TrackState.TRACKED]
         second = _match(overlap, recent, low, config.low_match_iou)
-        third = _match(fused, new, first.free_detections, config.unconfirmed_match_iou)
+        free = np.concatenate([first.free_detections, second.free_detections])
+        sure = overlap * np.maximum(scores, _SURE_BY_OVERLAP)[None, :]
+        third = _match(sure, new, free, config.unconfirmed_match_iou)
         stages = (first, second, third)
         rows = np.concatenate([stage.tracks for stage in stages])
         return rows, np.concatenate([stage.detections for stage in stages])

@@ -19,10 +19,10 @@ def tracks_of(**boxes: Sequence[float]) -> Tracks:
 
 
 def moving(seconds: float) -> Sequence[float]:
-    """Box of 20x60 px at the start; 48 px/s right, 24 px/s up, its height growing by e in 2 s."""
+    """Box of 20x60 px at the start; 48 px/s right, 24 px/s up, growing by e in 2 s."""
     growth = np.exp(seconds / 2)
     x, y = 100 + 48 * seconds, 150 - 24 * seconds
-    return (x - 10, y - 30 * growth, x + 10, y + 30 * growth)
+    return (x - 10 * growth, y - 30 * growth, x + 10 * growth, y + 30 * growth)
 
 
 def at(estimator: KinematicsEstimator, seconds: float, **boxes: Sequence[float]) -> FloatArray:
@@ -46,6 +46,30 @@ def test_straight_motion_gives_its_exact_rates_also_at_irregular_times(times) ->
         values = at(estimator, seconds, a=moving(seconds))
     assert TRACK_KINEMATICS[4:] == ("velocity_x", "velocity_y", "size_rate")
     np.testing.assert_allclose(values[0, 4:], [48 / 240, -24 / 240, 0.5], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("grows", "expected"),
+    [
+        ((0, 0, 0, 1), (0, 0)),  # the feet come out from behind something
+        ((-1, 0, 0, 0), (0, 0)),  # somebody joins at the left
+        ((1, 1, 1, 1), (1, 1)),  # it moves
+        ((1, 0, 2, 0), (1, 0)),  # it moves on, and its box widens to the front
+        ((-1, 0, 2, 0), (0, 0)),  # it only widens
+        ((-2, -6, 2, 6), (0, 0)),  # it comes nearer
+        ((-1, -6, 3, 6), (1, 0)),  # it comes nearer, and to the right
+    ],
+)
+def test_only_what_opposite_edges_share_is_a_velocity(
+    grows: Sequence[float], expected: tuple[float, float]
+) -> None:
+    """Edges of a box of 20x60 px, in pixels an image."""
+    estimator = KinematicsEstimator(span=0.5)
+    box = np.array([100, 60, 120, 120], np.float64)
+    for step in range(-2, 3):
+        values = at(estimator, (step + 2) / 10, a=(box + np.array(grows) * step).tolist())
+    wanted = np.array(expected) * 10 / SIZE[0]
+    np.testing.assert_allclose(values[0, 4:6], wanted, atol=1e-6)
 
 
 def test_stamps_of_a_wall_clock_lose_no_precision() -> None:

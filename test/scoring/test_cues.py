@@ -76,22 +76,23 @@ def test_speed_is_in_person_heights_a_second(make_features: MakeFeatures) -> Non
         vector([1] * 4, speed=(0.3, 0.4), height=0.25),
         vector([1] * 4, speed=(0.3, 0.4), height=0.05),  # a low object, a skateboard
     )
-    # five steps over one second scatter by 0.25^2 * (4 + 1 + 0 + 1 + 4) = 0.625 s^2
-    belief = 0.625 / 0.635
     speeds = by_hand("speed").terms(cut)[:, 0]
-    np.testing.assert_allclose(speeds, [2.0 * belief, 10.0 * belief], rtol=1e-5)
+    np.testing.assert_allclose(speeds, [2.0, 10.0], rtol=1e-5)
     # On a fitted scene a person at this place is 0.25 image heights tall, whatever the box is.
     scene = SceneScale(intercept=0.25, slope=0.0, lowest=0.1, highest=0.5)
     speeds = by_hand("speed", scale=scene).terms(cut)[:, 0]
-    np.testing.assert_allclose(speeds, [2.0 * belief] * 2, rtol=1e-5)
+    np.testing.assert_allclose(speeds, [2.0] * 2, rtol=1e-5)
 
 
-def test_a_speed_told_by_few_steps_counts_less(make_features: MakeFeatures) -> None:
-    moving = vector([1] * 4, speed=(0.2, 0.0))
-    single, pair = (window(make_features, moving, steps=steps) for steps in (1, 2))
-    assert by_hand("speed").speeds(single)[0] == 0
-    # two steps scatter by 2 * 0.125^2 = 0.03125 s^2
-    np.testing.assert_allclose(by_hand("speed").speeds(pair), [0.03125 / 0.04125], rtol=1e-5)
+def test_a_speed_that_is_not_told_counts_less(make_features: MakeFeatures) -> None:
+    moving = vector([1] * 4, speed=(0.2, 0.0))  # a person height a second
+    single, pair, many = (window(make_features, moving, steps=steps) for steps in (1, 2, 5))
+    cues = by_hand("speed", jitter=0.01)
+    assert cues.speeds(single)[0] == 0
+    # Two steps scatter by 2 * 0.125^2 = 0.03125 s^2; five by 0.25^2 * (4 + 1 + 0 + 1 + 4) = 0.625,
+    # and that they lie on one line leaves 2 of 2 + 3 parts of the usual jitter.
+    np.testing.assert_allclose(cues.speeds(pair), [1 / (1 + 9 * 0.01 / 0.03125)], rtol=1e-4)
+    np.testing.assert_allclose(cues.speeds(many), [1 / (1 + 9 * 0.004 / 0.625)], rtol=1e-4)
 
 
 def test_flow_is_compared_in_person_heights(make_features: MakeFeatures) -> None:
@@ -256,6 +257,8 @@ def test_a_saved_model_scores_alike(make_features: MakeFeatures, tmp_path: Path)
         (None, {"cues.class_levels": np.zeros(3)}, "'cues.class_levels' has values of 0 or below"),
         (None, {"cues.places": None}, "key 'cues.places' is missing"),
         (None, {"cues.velocities": np.zeros((7, 2))}, "key 'cues.velocities' has shape"),
+        (None, {"cues.jitter": None}, "key 'cues.jitter' is missing"),
+        (None, {"cues.jitter": -np.ones(1)}, "key 'cues.jitter' is -1.0, expected a variance"),
         (None, {"cues.long_stay": None}, "key 'cues.long_stay' is missing"),
         (None, {"cues.long_stay": np.zeros(1)}, "key 'cues.long_stay' is 0.0, expected seconds"),
         (None, {"cues.appearances": np.full((1, 4), np.nan)}, "key 'cues.appearances' has values"),

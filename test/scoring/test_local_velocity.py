@@ -87,7 +87,7 @@ def test_who_goes_against_the_lane_scores_twice_its_pace(make_features: MakeFeat
     assert right < 0.01 > far
     assert against == pytest.approx(2, abs=0.03)  # person heights a second from all others there
     assert far_against == pytest.approx(against, abs=0.05)
-    assert standing == pytest.approx(against / 2, abs=0.01)
+    assert standing == 0  # it has no velocity to compare: how long it stays is another cue
 
 
 def test_a_place_where_nobody_was_seen_tells_little(make_features: MakeFeatures) -> None:
