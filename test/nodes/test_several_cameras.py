@@ -87,7 +87,7 @@ def test_cameras_in_one_process_are_answered_as_if_alone(
     cameras.write_text("together: true\ncameras: {left: , right: {image_topic: other/image}}")
     names = {"left": "/left/image_raw", "right": "/right/other/image"}
     parameters = {
-        "detector": {"backend": "torch", "weights": str(weights), "threads": 2},
+        "detector": {"weights": str(weights), "threads": 2},
         # No image may be lost on its way here.
         "qos_overrides": {
             name: {"subscription": {"reliability": "reliable"}} for name in names.values()
