@@ -73,6 +73,11 @@ class DetectorConfig:
     threads: int = setting(0, "CPU threads of the detector; 0: as many as torch takes", minimum=0)
 
 
+# Least weight of a detection that may confirm a new object: who lies where it was is it, however
+# uncertain; else each image would begin an uncertain object anew.
+CONFIRMING_CONFIDENCE = 0.6
+
+
 @dataclass(frozen=True)
 class TrackerConfig:
     """ByteTrack association and the life of a track."""
@@ -91,7 +96,7 @@ class TrackerConfig:
     )
     unconfirmed_match_iou: float = setting(
         0.3,
-        "lowest IoU (times confidence, at least 0.6) that confirms a new track",
+        f"lowest IoU (times confidence, at least {CONFIRMING_CONFIDENCE}) that confirms a new track",
         minimum=0.0,
         maximum=1.0,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from tao_anomaly.config import TrackerConfig
+from tao_anomaly.config import CONFIRMING_CONFIDENCE, TrackerConfig
 from tao_anomaly.detection.boxes import iou
 from tao_anomaly.structures import (
     MOVING_OBJECT,
@@ -27,10 +27,6 @@ from tao_anomaly.structures import (
 )
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 from tao_anomaly.tracking.kalman import BoxFilter
-
-# Least weight of a detection that may confirm a new object: where it meets half the box or more it
-# does so however uncertain both are; else each image would begin an uncertain object anew.
-_SURE_BY_OVERLAP = 0.6
 
 Rows = NDArray[np.intp]
 
@@ -103,7 +99,7 @@ class ByteTracker:
         recent = first.free_tracks[self._states[first.free_tracks] == TrackState.TRACKED]
         second = _match(overlap, recent, low, config.low_match_iou)
         free = np.concatenate([first.free_detections, second.free_detections])
-        sure = overlap * np.maximum(scores, _SURE_BY_OVERLAP)[None, :]
+        sure = overlap * np.maximum(scores, CONFIRMING_CONFIDENCE)[None, :]
         third = _match(sure, new, free, config.unconfirmed_match_iou)
         stages = (first, second, third)
         rows = np.concatenate([stage.tracks for stage in stages])
