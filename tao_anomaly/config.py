@@ -96,7 +96,8 @@ class TrackerConfig:
     )
     unconfirmed_match_iou: float = setting(
         0.3,
-        f"lowest IoU (times confidence, at least {CONFIRMING_CONFIDENCE}) that confirms a new track",
+        f"lowest IoU (times confidence, at least {CONFIRMING_CONFIDENCE})"
+        " that confirms a new track",
         minimum=0.0,
         maximum=1.0,
     )
