@@ -17,6 +17,7 @@ from tao_anomaly.pipeline import Perception
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.scoring.scorer import Scorer
+from tao_anomaly.scoring.self_test import try_model
 from tao_anomaly.structures import Frame, TrackFeatures
 from tao_anomaly.windows import TrackBuffer
 
@@ -121,8 +122,10 @@ class Stages:
 
 def load_scorer(model: str, config: PipelineConfig, detector: Detector) -> Scorer:
     """Return the scorer of an artifact, made for the features of this detector."""
-    scorer = Scorer.from_artifact(load_artifact(model), config=config.scorer)
+    artifact = load_artifact(model)
+    scorer = Scorer.from_artifact(artifact, config=config.scorer)
     scorer.require(Perception.from_config(config, detector=detector).feature_id)
+    try_model(scorer, artifact)  # as the nodes do before they begin
     return scorer
 
 

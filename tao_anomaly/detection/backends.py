@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,6 +20,7 @@ from tao_anomaly.detection.exported_backends import (
 )
 from tao_anomaly.detection.self_test import compare, drawn_input
 from tao_anomaly.detection.ultralytics_adapter import TorchBackend, torch_device
+from tao_anomaly.openvino_graph import gains_by_bfloat16
 from tao_anomaly.weights import EXPORT_SUFFIX, WeightsError, cache_folder, find_weights
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def _first_that_passes(path: Path, config: DetectorConfig, device: torch.device)
     rejected = []
     for name in CPU_ORDER:
         try:
-            if name == "openvino_bf16" and not _gains_by_bfloat16(torch.cpu.get_capabilities()):
+            if name == "openvino_bf16" and not gains_by_bfloat16(torch.cpu.get_capabilities()):
                 raise BackendError("no faster than float32 on this CPU")
             backend = _load(name, path, config, device)
         except BackendError as error:
@@ -100,16 +100,6 @@ def _tested(backend: Backend, exported: ExportedDetector) -> Backend:
         )
     log.debug("backend %s against torch: %s", backend.name, agreement)
     return backend
-
-
-def _gains_by_bfloat16(cpu: Mapping[str, Any]) -> bool:
-    """Return whether bfloat16 pays on a CPU of these capabilities, as torch names them.
-
-    AMX multiplies matrices of it, and AMD's AVX512_BF16 does twice the products of float32 at a
-    time: it took 0.6 times as long. On an Intel CPU without AMX it took 1.3 to 1.5 times as long.
-    """
-    amd = str(cpu.get("cpu_name", "")).startswith("AMD")
-    return bool(cpu.get("amx_bf16") or (amd and cpu.get("avx512_bf16")))
 
 
 _ENGINES: dict[str, Callable[[ExportedDetector, int, torch.device], Backend]] = {

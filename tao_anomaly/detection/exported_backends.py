@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import threading
-from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +9,8 @@ import numpy as np
 
 from tao_anomaly.detection.detector import ForwardOutput
 from tao_anomaly.detection.exported import INPUT, BackendError, ExportedDetector
+from tao_anomaly.openvino_graph import OpenVinoGraph
 from tao_anomaly.structures import FloatArray
-
-_SHAPES = 8  # of inputs that stay compiled: resolutions and batch sizes in turn
 
 
 class _ExportedBackend:
@@ -119,41 +115,19 @@ class OpenVinoBackend(_ExportedBackend):
     """OpenVINO on the CPU, in float32."""
 
     name = "openvino"
-    precision = "f32"  # said in each case: its own default is bfloat16 where the CPU has that
+    precision = "f32"
 
     def __init__(self, exported: ExportedDetector, *, threads: int) -> None:
         super().__init__(exported)
         try:
-            import openvino
+            self._graph = OpenVinoGraph(exported.content, threads=threads, precision=self.precision)
         except ImportError as error:
             raise BackendError("openvino is not installed; install it") from error
-        core = openvino.Core()
-        self._require(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-        settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": self.precision,
-            "INFERENCE_NUM_THREADS": threads,
-            # Pinned threads of two processes share one core and leave another idle.
-            "ENABLE_CPU_PINNING": False,
-        }
-        model = core.read_model(io.BytesIO(exported.content))
-        self._compile = lru_cache(_SHAPES)(partial(_compiled, core, model, settings))
-        self._one_pass = threading.Lock()
-
-    def _require(self, capabilities: list[str]) -> None:
-        """Raise BackendError where the CPU lacks what the precision needs."""
+        except ValueError as error:
+            raise BackendError(str(error)) from error
 
     def _run(self, blob: FloatArray) -> list[FloatArray]:
-        with self._one_pass:
-            results = self._compile(blob.shape).infer([blob], share_inputs=True)
-            return [results[index] for index in range(len(self.exported.output_names))]
-
-
-def _compiled(core: Any, model: Any, settings: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    """Return a request for inputs of one shape, which is faster than one for any."""
-    fixed = model.clone()
-    fixed.reshape(shape)
-    return core.compile_model(fixed, "CPU", settings).create_infer_request()
+        return self._graph.run({INPUT: blob})
 
 
 class OpenVinoBfloat16Backend(OpenVinoBackend):
@@ -161,7 +135,3 @@ class OpenVinoBfloat16Backend(OpenVinoBackend):
 
     name = "openvino_bf16"
     precision = "bf16"
-
-    def _require(self, capabilities: list[str]) -> None:
-        if "BF16" not in capabilities:
-            raise BackendError("this CPU computes no bfloat16; choose backend openvino")

@@ -1,4 +1,4 @@
-"""Does an inference engine compute what torch computes? One drawn image tells."""
+"""Does a detector run, and compute what torch computes? One drawn image tells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tao_anomaly.detection.boxes import iou
+from tao_anomaly.detection.detector import Detector
 from tao_anomaly.structures import FloatArray
 
 MIN_COSINE = 0.999  # of each pyramid level with torch's
@@ -14,6 +15,11 @@ MIN_IOU = 0.9  # of each of the most confident boxes with torch's
 MAX_SCORE_DIFFERENCE = 0.05
 _BOXES = 20  # most confident ones that are compared
 _SIZE = 192, 256
+
+
+def try_detector(detector: Detector) -> None:
+    """Run a detector on a black image."""
+    detector.detect(np.zeros((480, 640, 3), np.uint8))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""RoIAlign as two small matrix products.
+"""RoIAlign as a matrix product a level.
 
 He et al., "Mask R-CNN", ICCV 2017; conventions of torchvision.ops.roi_align with ``aligned=True``.
 Bilinear sampling is separable: the value at (y, x) is ``wy F wx`` with interpolation weights of one
-axis each, and so is the mean over a bin's sampling points. No torchvision is needed.
+axis each, and so is the mean over a bin's sampling points: a cell's weight in it is the product of
+both. No torchvision is needed.
 """
 
 from __future__ import annotations
@@ -45,11 +46,9 @@ def roi_align(
 def _pool(feature_map: torch.Tensor, across: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
     """Return the means ``(N, B, B, C)`` with weights ``(N, B, W)`` and ``(N, B, H)``."""
     (count, bins, width), (channels, height) = across.shape, feature_map.shape[:2]
-    # (C * H, W) @ (W, N * B), then (B, H) @ (H, C * B) for each box
-    columns = feature_map.reshape(-1, width) @ across.reshape(-1, width).T
-    columns = columns.view(channels, height, count, bins).permute(2, 1, 0, 3)
-    rows = torch.bmm(down, columns.reshape(count, height, channels * bins))
-    return rows.view(count, bins, channels, bins).transpose(2, 3)
+    cells = down[:, :, None, :, None] * across[:, None, :, None, :]
+    means = cells.view(-1, height * width) @ feature_map.reshape(channels, -1).T
+    return means.view(count, bins, bins, channels)
 
 
 def _axis_weights(

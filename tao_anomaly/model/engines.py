@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from tao_anomaly.model.masking import Masks
 from tao_anomaly.model.temporal_mae import TemporalMAE, WindowTensors
+from tao_anomaly.openvino_graph import OpenVinoGraph, gains_by_bfloat16
 
 ONNX_FILE = "model.onnx"
 OUTPUT_PREFIX = "out_"  # an ONNX graph names inputs and outputs apart
-BACKENDS = ("auto", "torch", "onnxruntime", "openvino")
 _INPUTS = ("appearance", "motion", "place", "times", "valid", "visible", "visible_valid", "grid")
+_COMPILED_FOR = 16  # windows times masks, up to which a graph is compiled for each number of them
 
 
 class Engine(Protocol):
@@ -110,43 +111,38 @@ class OpenVinoEngine:
     """An exported graph in OpenVINO on the CPU, in float32."""
 
     name = "openvino"
+    precision = "f32"
 
     def __init__(self, path: Path) -> None:
-        import openvino
-
-        core = openvino.Core()
-        settings: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",  # bfloat16 was slower at these sizes
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            # Pinned threads of two processes share one core and leave another idle.
-            "ENABLE_CPU_PINNING": False,
-        }
-        compiled = core.compile_model(core.read_model(path), "CPU", settings)
-        self._outputs = [output.get_any_name() for output in compiled.outputs]
-        self._request = compiled.create_infer_request()
+        self._graph = OpenVinoGraph(
+            path.read_bytes(), threads=torch.get_num_threads(), precision=self.precision
+        )
 
     def run(self, windows: WindowTensors, masks: Masks) -> dict[str, Tensor]:
         """Run the graph."""
-        self._request.infer(_arrays(windows, masks), share_inputs=True)
-        return {
-            name.removeprefix(OUTPUT_PREFIX): torch.from_numpy(
-                np.array(self._request.get_output_tensor(i).data)
-            )
-            for i, name in enumerate(self._outputs)
-        }
+        arrays = _arrays(windows, masks)
+        values = self._graph.run(arrays, fixed=len(windows) <= _COMPILED_FOR)
+        named = zip(self._graph.output_names, values, strict=True)
+        return {name.removeprefix(OUTPUT_PREFIX): torch.from_numpy(value) for name, value in named}
+
+
+class OpenVinoBfloat16Engine(OpenVinoEngine):
+    """An exported graph in OpenVINO on a CPU with bfloat16 arithmetic, in bfloat16."""
+
+    name = "openvino_bf16"
+    precision = "bf16"
 
 
 def make_engine(model: TemporalMAE, exported: Path | None, backend: str) -> Engine:
-    """Return the engine `backend` names; auto: OpenVINO, ONNX Runtime, torch, the first that can.
+    """Return the engine `backend` names; auto: the first that can of OpenVINO, ONNX Runtime, torch.
 
-    exported: the ONNX file, None where there is none. Raises ValueError where the named engine
-    cannot run.
+    OpenVINO computes in bfloat16 then where that pays, as the detector does. exported: the ONNX
+    file, None where there is none. Raises ValueError where the named engine cannot run.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend: got {backend!r}, expected one of {', '.join(BACKENDS)}")
     if backend == "auto":
-        backend = next((name for name in _FILE_ENGINES if exported and _installed(name)), "torch")
+        backend = next((name for name in _FILE_ENGINES if exported and _pays(name)), "torch")
     if backend == "torch":
         return TorchEngine(model)
     if exported is None:
@@ -157,14 +153,19 @@ def make_engine(model: TemporalMAE, exported: Path | None, backend: str) -> Engi
     return _FILE_ENGINES[backend](exported)
 
 
-_FILE_ENGINES: dict[str, Callable[[Path], Engine]] = {
+_FILE_ENGINES: dict[str, Callable[[Path], Engine]] = {  # best first
+    "openvino_bf16": OpenVinoBfloat16Engine,
     "openvino": OpenVinoEngine,
     "onnxruntime": OnnxRuntimeEngine,
 }
+BACKENDS = ("auto", "torch", *_FILE_ENGINES)
 
 
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+def _pays(backend: str) -> bool:
+    package, _, precision = backend.partition("_")
+    if importlib.util.find_spec(package) is None:
+        return False
+    return not precision or gains_by_bfloat16(torch.cpu.get_capabilities())
 
 
 def _arrays(windows: WindowTensors, masks: Masks) -> dict[str, np.ndarray]:

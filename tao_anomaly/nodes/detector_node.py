@@ -7,10 +7,10 @@ import sys
 from std_msgs.msg import Header
 
 from tao_anomaly.config import DetectorConfig, FeatureConfig, PipelineConfig, TrackerConfig
+from tao_anomaly.detection.self_test import try_detector
 from tao_anomaly.nodes.image_input import ImageInput, answer_or_skip
 from tao_anomaly.nodes.outputs import TrackOutputs
 from tao_anomaly.nodes.parameters import Settings
-from tao_anomaly.nodes.self_test import try_detector
 from tao_anomaly.nodes.settings import ImageInputSettings
 from tao_anomaly.nodes.stage_node import StageNode, run
 from tao_anomaly.pipeline import Perception

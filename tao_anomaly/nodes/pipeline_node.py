@@ -16,15 +16,16 @@ from tao_anomaly.config import (
     WindowConfig,
 )
 from tao_anomaly.detection.detector import Detector
+from tao_anomaly.detection.self_test import try_detector
 from tao_anomaly.nodes.calibrator import Calibrator
 from tao_anomaly.nodes.image_input import ImageInput, answer_or_skip
 from tao_anomaly.nodes.outputs import AnomalyOutputs, TrackOutputs, WindowOutput
 from tao_anomaly.nodes.parameters import Settings
 from tao_anomaly.nodes.scorer_node import describe_scorer, load_model
-from tao_anomaly.nodes.self_test import try_detector, try_model
 from tao_anomaly.nodes.settings import ImageInputSettings, ModelSettings
 from tao_anomaly.nodes.stage_node import StageNode, run
 from tao_anomaly.pipeline import Pipeline
+from tao_anomaly.scoring.self_test import try_model
 from tao_anomaly.structures import Frame
 
 

@@ -13,11 +13,11 @@ from tao_anomaly.nodes.calibrator import Calibrator
 from tao_anomaly.nodes.conversions import windows_from
 from tao_anomaly.nodes.outputs import AnomalyOutputs
 from tao_anomaly.nodes.parameters import Settings
-from tao_anomaly.nodes.self_test import try_model
 from tao_anomaly.nodes.settings import ModelSettings
 from tao_anomaly.nodes.stage_node import StageNode, run
 from tao_anomaly.scoring.events import EventDetector
 from tao_anomaly.scoring.scorer import Scorer
+from tao_anomaly.scoring.self_test import try_model
 from tao_anomaly.structures import AnomalyScores, TrackWindows
 from tao_anomaly.windows import FeatureMismatchError
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -147,7 +146,7 @@ def test_auto_takes_the_first_that_passes_and_says_why(
     weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = DetectorConfig(weights=str(weights), device="cpu")
-    monkeypatch.setattr(backends, "_gains_by_bfloat16", lambda cpu: False)
+    monkeypatch.setattr(backends, "gains_by_bfloat16", lambda cpu: False)
     with caplog.at_level(logging.INFO):
         assert load_backend(config).name == "openvino"
     assert "backend openvino; not openvino_bf16: no faster than float32" in caplog.text
@@ -159,27 +158,13 @@ def test_auto_takes_the_first_that_passes_and_says_why(
     assert "openvino: openvino is not installed; install it; not onnxruntime: " in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "gains"),
-    [
-        ({"cpu_name": "Intel(R) Xeon(R)", "avx512_bf16": True, "amx_bf16": True}, True),
-        ({"cpu_name": "Intel(R) Xeon(R)", "avx512_bf16": True, "amx_bf16": False}, False),
-        ({"cpu_name": "AMD EPYC", "avx512_bf16": True, "amx_bf16": False}, True),
-        ({"cpu_name": "AMD Ryzen 5", "avx512_bf16": False}, False),
-        ({"architecture": "aarch64"}, False),
-    ],
-)
-def test_bfloat16_is_taken_where_it_pays(capabilities: dict[str, Any], gains: bool) -> None:
-    assert backends._gains_by_bfloat16(capabilities) is gains
-
-
 def test_an_engine_that_differs_from_torch_is_not_used(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = OpenVinoBackend._run
     broken = lambda self, blob: [array[..., ::-1].copy() for array in run(self, blob)]  # noqa: E731
     monkeypatch.setattr(OpenVinoBackend, "_run", broken)
-    monkeypatch.setattr(backends, "_gains_by_bfloat16", lambda cpu: True)
+    monkeypatch.setattr(backends, "gains_by_bfloat16", lambda cpu: True)
     config = DetectorConfig(weights=str(weights), device="cpu")
     assert load_backend(config).name == "onnxruntime"
     with pytest.raises(BackendError, match=r"openvino differs from torch \(cosine 0\.\d+, box IoU"):

@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 import torch
 
+from tao_anomaly.model import engines
 from tao_anomaly.model.artifact import ArtifactError, load_artifact
 from tao_anomaly.model.config import TemporalMaeConfig
 from tao_anomaly.model.engines import ONNX_FILE, TorchEngine, make_engine
@@ -38,9 +40,13 @@ def exported(
     folder = tmp_path_factory.mktemp("exported") / "artifact"
     model_id = save(trained, footage, split, tiny_run, folder)
     differences = export_artifact(folder)
-    assert differences.keys() == {"onnxruntime", "openvino"}
+    assert differences.keys() == {"onnxruntime", "openvino"}  # bfloat16 differs by more
     assert load_artifact(folder).model_id == model_id, "an export does not change the model"
     return folder
+
+
+def _computes_bfloat16() -> bool:
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -58,9 +64,32 @@ def test_engines_give_the_terms_of_torch_for_any_number_of_windows(
         np.testing.assert_allclose(other.terms(cut), expected, atol=TOLERANCE, rtol=1e-4)
 
 
-def test_auto_takes_the_export_and_torch_without_one(exported: Path) -> None:
+def test_bfloat16_changes_terms_by_a_fraction_of_their_deviation(
+    exported: Path, footage: Footage, split: Split
+) -> None:
+    if not _computes_bfloat16():
+        pytest.skip("this CPU computes no bfloat16")
     artifact = load_artifact(exported)
-    assert build_network_model(artifact).examiner.engine.name == "openvino"
+    exact, rounded = (
+        build_network_model(artifact, backend=name) for name in ("openvino", "openvino_bf16")
+    )
+    cuts = list(windows_of(footage.clips[split.check[0]], TrainRun().windows))[1:20]
+    expected, got = (np.concatenate([m.terms(cut) for cut in cuts]) for m in (exact, rounded))
+    scored = ~np.isnan(expected)
+    assert np.array_equal(scored, ~np.isnan(got))
+    difference = np.sqrt(np.nanmean((got - expected) ** 2, axis=0))
+    assert np.all(difference > 0)
+    assert np.all(difference < 0.05 * np.nanstd(expected, axis=0))
+
+
+def test_auto_takes_the_export_and_torch_without_one(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = load_artifact(exported)
+    for gains, name in ((False, "openvino"), (True, "openvino_bf16")):
+        monkeypatch.setattr(engines, "gains_by_bfloat16", lambda cpu, gains=gains: gains)
+        if name == "openvino" or _computes_bfloat16():
+            assert build_network_model(artifact).examiner.engine.name == name
     assert build_network_model(replace(artifact, exports={})).examiner.engine.name == "torch"
 
 

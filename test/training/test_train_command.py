@@ -76,7 +76,7 @@ def test_a_run_gives_an_artifact_that_loads_with_its_export(unbroken: tuple[Path
     artifact = load_artifact(output / "artifact")
     assert artifact.model_id == saved_model_id(words)
     assert artifact.exports.keys() == {ONNX_FILE}
-    assert build_network_model(artifact).examiner.engine.name == "openvino"
+    assert build_network_model(artifact).examiner.engine.name.startswith("openvino")
     assert (
         build_network_model(artifact, backend="onnxruntime").examiner.engine.name == "onnxruntime"
     )
