@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.config import ScoringConfig
-from tao_anomaly.scoring.belief import belief, jitters
+from tao_anomaly.scoring.belief import Motion, NormalMotion, belief
 from tao_anomaly.scoring.local_velocity import LocalVelocities, told
 from tao_anomaly.scoring.long_stay import beyond, long_stay
 from tao_anomaly.scoring.nearest import Memory, unit_length
@@ -48,13 +48,13 @@ _FLOW = slice(KINEMATICS.index("flow_0"), KINEMATICS.index("flow_0") + DIRECTION
 class Cues:
     """Scores the newest step of a window by the cues `term_names`.
 
-    speed: person heights a second, less where its standard error is large, by `jitter`, the usual
-    variance of places about a straight path in squared person heights. appearance: distance of the
+    speed: person heights a second, less where its standard error is large or no flow goes along,
+    by `normal_motion`. appearance: distance of the
     GAP feature, at length 1, to the nearest of `appearances`. flow: mean distance of the flow, in
     person heights a second, to the nearest of `flows`. class: how far the class scores in the box,
     parts and all, are beyond `class_levels` ``(C,)``, which hardly any normal object exceeds.
     local_velocity: distance of the velocity, in person heights a second, to those of `local` that
-    were seen near there, less where its standard error is large. stay: how far the seconds that the
+    were seen near there, less as the speed is. stay: how far the seconds that the
     object has stayed where it is are beyond `long_stay`, 0 where the camera moves: no place stays.
     """
 
@@ -65,7 +65,7 @@ class Cues:
     class_levels: FloatArray
     local: LocalVelocities
     term_names: tuple[str, ...]
-    jitter: float = 0.0
+    normal_motion: NormalMotion = field(default_factory=NormalMotion)
     long_stay: float = math.inf
 
     @staticmethod
@@ -106,7 +106,7 @@ class Cues:
             cues,
             flows=Memory(cues.flow(seen[rows]), moving[rows]),
             local=cues._seen_locally(clips, seen, seed),
-            jitter=cues._usual_jitter(clips),
+            normal_motion=cues._usual_motion(clips),
         )
 
     @property
@@ -126,8 +126,9 @@ class Cues:
 
     def speeds(self, windows: TrackWindows) -> FloatArray:
         """Return the speed ``(M,)`` of the newest step in person heights a second."""
-        speed = np.linalg.norm(self.velocities(windows.features[:, -1]), axis=1)
-        return np.asarray(speed * self._belief(windows, speed), np.float32)
+        motion = self._motion(windows)
+        speed = np.linalg.norm(motion.velocity, axis=1)
+        return np.asarray(speed * belief(motion, self.normal_motion), np.float32)
 
     def velocities(self, features: FloatArray) -> FloatArray:
         """Return the velocity ``(N, 2)`` of features ``(N, D)`` in person heights a second."""
@@ -136,35 +137,33 @@ class Cues:
 
     def local_velocities(self, windows: TrackWindows) -> FloatArray:
         """Return how far ``(M,)`` the newest velocity is from those seen near there."""
-        newest = windows.features[:, -1]
-        places, velocities = self._places(newest, _aspect(windows)), self.velocities(newest)
-        apart = self.local.distance(places, velocities, self._person(newest))
-        speed = np.linalg.norm(velocities, axis=1)  # who stands is for `stay` to tell
-        return np.asarray(apart * self._belief(windows, speed), np.float32)
+        newest, motion = windows.features[:, -1], self._motion(windows)
+        places = self._places(newest, _aspect(windows))
+        apart = self.local.distance(places, motion.velocity, self._person(newest))
+        # Who stands is for `stay` to tell.
+        return np.asarray(apart * belief(motion, self.normal_motion), np.float32)
 
     def flow(self, features: FloatArray) -> FloatArray:
         """Return the flow of features ``(N, D)`` in person heights a second."""
         flow = features[:, self.layout.kinematics_slice][:, _FLOW]
         return np.asarray(flow / self._person(features)[:, None], np.float32)
 
-    def _belief(self, windows: TrackWindows, speed: FloatArray) -> FloatArray:
-        return belief(windows, self._paths(windows), speed, jitter=self.jitter)
-
-    def _usual_jitter(self, clips: Sequence[Sequence[TrackFeatures]]) -> float:
-        """Return the median over normal objects, 0 where none is seen often enough."""
-        found: list[FloatArray] = []
+    def _usual_motion(self, clips: Sequence[Sequence[TrackFeatures]]) -> NormalMotion:
+        motions = []
         for clip in clips:
             buffer = TrackBuffer(WindowConfig())
-            cuts = [buffer.update(image) for image in clip]
-            found += [jitters(cut, self._paths(cut)) for cut in cuts if len(cut.index)]
-        known = np.concatenate(found)
-        return float(np.float32(np.median(known))) if len(known) else 0.0
+            cuts = (buffer.update(image) for image in clip)
+            motions += [self._motion(cut) for cut in cuts if len(cut.index)]
+        return NormalMotion.fit(motions)
 
-    def _paths(self, windows: TrackWindows) -> FloatArray:
-        """Return the places of all steps ``(M, T, 2)`` in heights of a person at the newest."""
+    def _motion(self, windows: TrackWindows) -> Motion:
+        newest = windows.features[:, -1]
+        person = self._person(newest)[:, None, None]
         steps = windows.features.reshape(-1, windows.features.shape[2])
         places = self._places(steps, _aspect(windows)).reshape(*windows.valid.shape, 2)
-        return np.asarray(places / self._person(windows.features[:, -1])[:, None, None], np.float32)
+        flow = windows.features[..., self.layout.kinematics_slice][..., _FLOW]
+        velocity = self.velocities(newest)
+        return Motion(windows.times, windows.valid, places / person, velocity, flow / person)
 
     def _seen_locally(
         self, clips: Sequence[Sequence[TrackFeatures]], seen: FloatArray, seed: int
@@ -204,7 +203,8 @@ class Cues:
             "cues.class_levels": self.class_levels,
             "cues.places": self.local.places,
             "cues.velocities": self.local.velocities,
-            "cues.jitter": np.array([self.jitter], np.float32),
+            "cues.jitter": np.array([self.normal_motion.jitter], np.float32),
+            "cues.support": np.array([self.normal_motion.support], np.float32),
             "cues.long_stay": np.array([self.long_stay], np.float32),
         }
 

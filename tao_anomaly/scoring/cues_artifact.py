@@ -9,6 +9,7 @@ import numpy as np
 from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import Artifact, ArtifactError
+from tao_anomaly.scoring.belief import NormalMotion
 from tao_anomaly.scoring.cues import Cues, check_cues
 from tao_anomaly.scoring.local_velocity import LocalVelocities
 from tao_anomaly.scoring.nearest import Memory
@@ -41,7 +42,7 @@ def read_cues(artifact: Artifact, scale: SceneScale, names: tuple[str, ...]) -> 
         class_levels=artifact.tensor("cues.class_levels", (artifact.layout.classes,)),
         local=_read_local(artifact) if "local_velocity" in names else LocalVelocities.none(),
         term_names=names,
-        jitter=_read_jitter(artifact),
+        normal_motion=_read_normal_motion(artifact),
         long_stay=_read_long_stay(artifact) if "stay" in names else math.inf,
     )
     for key in ("cues.appearances", "cues.flows"):
@@ -62,14 +63,16 @@ def _read_local(artifact: Artifact) -> LocalVelocities:
     return LocalVelocities(places, artifact.tensor("cues.velocities", (len(places), 2)))
 
 
-def _read_jitter(artifact: Artifact) -> float:
-    jitter = float(artifact.tensor("cues.jitter", (1,))[0])
-    if jitter < 0:
-        raise ArtifactError(
-            f"{artifact.folder}: key 'cues.jitter' is {jitter}, expected a variance of at least 0;"
-            " fit the model again"
-        )
-    return jitter
+def _read_normal_motion(artifact: Artifact) -> NormalMotion:
+    found = {}
+    for name in ("jitter", "support"):
+        found[name] = float(artifact.tensor(f"cues.{name}", (1,))[0])
+        if found[name] < 0:
+            raise ArtifactError(
+                f"{artifact.folder}: key 'cues.{name}' is {found[name]}, expected at least 0; fit"
+                " the model again"
+            )
+    return NormalMotion(**found)
 
 
 def _read_long_stay(artifact: Artifact) -> float:

@@ -13,6 +13,7 @@ from tao_anomaly.features.optical_flow import DIRECTIONS
 from tao_anomaly.features.scene_scale import SceneScale
 from tao_anomaly.model.artifact import ArtifactError, load_artifact, save_artifact
 from tao_anomaly.model.config import ScoringConfig
+from tao_anomaly.scoring.belief import NormalMotion
 from tao_anomaly.scoring.calibration import Calibration
 from tao_anomaly.scoring.cues import CUES, KIND, Cues
 from tao_anomaly.scoring.local_velocity import LocalVelocities
@@ -87,12 +88,22 @@ def test_speed_is_in_person_heights_a_second(make_features: MakeFeatures) -> Non
 def test_a_speed_that_is_not_told_counts_less(make_features: MakeFeatures) -> None:
     moving = vector([1] * 4, speed=(0.2, 0.0))  # a person height a second
     single, pair, many = (window(make_features, moving, steps=steps) for steps in (1, 2, 5))
-    cues = by_hand("speed", jitter=0.01)
+    cues = by_hand("speed", normal_motion=NormalMotion(jitter=0.01))
     assert cues.speeds(single)[0] == 0
     # Two steps scatter by 2 * 0.125^2 = 0.03125 s^2; five by 0.25^2 * (4 + 1 + 0 + 1 + 4) = 0.625,
     # and that they lie on one line leaves 2 of 2 + 3 parts of the usual jitter.
     np.testing.assert_allclose(cues.speeds(pair), [1 / (1 + 9 * 0.01 / 0.03125)], rtol=1e-4)
     np.testing.assert_allclose(cues.speeds(many), [1 / (1 + 9 * 0.004 / 0.625)], rtol=1e-4)
+
+
+def test_a_speed_that_no_flow_goes_along_with_counts_less(make_features: MakeFeatures) -> None:
+    """A box slides along x at a person height a second; what is in it moves at 0.1 of them."""
+    along, across = ((0.02, *(0,) * 7), (0, 0, 0.02, *(0,) * 5))
+    cut = window(
+        make_features, *(vector([1] * 4, speed=(0.2, 0.0), flow=flow) for flow in (along, across))
+    )
+    cues = by_hand("speed", normal_motion=NormalMotion(support=0.2))
+    np.testing.assert_allclose(cues.speeds(cut), [0.5, 0.0], atol=1e-5)
 
 
 def test_flow_is_compared_in_person_heights(make_features: MakeFeatures) -> None:
@@ -258,7 +269,8 @@ def test_a_saved_model_scores_alike(make_features: MakeFeatures, tmp_path: Path)
         (None, {"cues.places": None}, "key 'cues.places' is missing"),
         (None, {"cues.velocities": np.zeros((7, 2))}, "key 'cues.velocities' has shape"),
         (None, {"cues.jitter": None}, "key 'cues.jitter' is missing"),
-        (None, {"cues.jitter": -np.ones(1)}, "key 'cues.jitter' is -1.0, expected a variance"),
+        (None, {"cues.jitter": -np.ones(1)}, "key 'cues.jitter' is -1.0, expected at least 0"),
+        (None, {"cues.support": None}, "key 'cues.support' is missing"),
         (None, {"cues.long_stay": None}, "key 'cues.long_stay' is missing"),
         (None, {"cues.long_stay": np.zeros(1)}, "key 'cues.long_stay' is 0.0, expected seconds"),
         (None, {"cues.appearances": np.full((1, 4), np.nan)}, "key 'cues.appearances' has values"),
