@@ -91,6 +91,9 @@ class FeatureExtractor:
     def _pool(
         self, boxes: FloatArray, pyramid: FeaturePyramid, *, bins: int, samples: int
     ) -> FloatArray:
+        # A thread multiplies matrices with the number of threads set for the process only once it
+        # has asked for it; with another number the last bits differ.
+        torch.get_num_threads()
         inputs = pyramid.letterbox.to_input(boxes)
         scales = [1 / stride for stride in pyramid.strides]
         pooled = roi_align(pyramid.maps, inputs, bins=bins, samples=samples, scales=scales)

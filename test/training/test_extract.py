@@ -125,9 +125,12 @@ def test_engines_store_the_same_bytes(
     if engine == "ray":
         pytest.importorskip("ray", reason="Ray is not installed")
     clips = all_clips(dataset)
-    extract_clips(
+    store = extract_clips(
         tmp_path, clips, config=config, precision="float32", engine=engine, workers=workers
     )
+    for clip in store.clips():
+        for one, other in zip(store.read(clip), unbroken.read(clip), strict=True):
+            np.testing.assert_array_equal(one.features, other.features)
     assert contents(tmp_path) == contents(unbroken.folder)
 
 
