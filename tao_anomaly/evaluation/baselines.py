@@ -28,7 +28,7 @@ from tao_anomaly.structures import FeatureLayout, TrackFeatures
 BASELINE_CUES = ("speed", "appearance")
 ORACLE_IOU = 0.1  # what RBDC asks of a detection
 PERSON = "person"
-_MOST_IMAGES = 10_000  # of the train split that neighbours are drawn from, evenly spaced
+_MOST_IMAGES = 10_000  # of the train split that the baselines are fitted on
 _VELOCITY = [KINEMATICS.index("velocity_x"), KINEMATICS.index("velocity_y")]
 _LOG_HEIGHT = KINEMATICS.index("log_height")
 # Every object of every image at once: the neighbours need no history.
@@ -182,12 +182,12 @@ def fit_baseline(
 ) -> FittedBaseline:
     """Fit the two classical cues on normal clips, as `tao_anomaly.fit` does.
 
-    clips may read from disk: one at a time is held, but for the images that neighbours come from.
+    clips may read from disk: one at a time is held, but for the images that the cues are fitted on.
     """
     clips = cut_long_clips(clips) if len(clips) < 3 else clips
     split = split_clips(list(clips), calibration)
     model = Cues.fit(
-        [_every(clips, split.train)],
+        _beginnings(clips, split.train),
         layout=layout,
         seed=calibration.seed,
         camera_motion=camera_motion,
@@ -240,13 +240,21 @@ class StoredClips(Mapping[str, Sequence[TrackFeatures]]):
         return len(self.store.clips())
 
 
-def _every(clips: Clips, names: Sequence[str]) -> list[TrackFeatures]:
-    """Return the images of some clips, no more than _MOST_IMAGES, evenly spaced."""
-    step, seen, images = 1, 0, list[TrackFeatures]()
+def _beginnings(clips: Clips, names: Sequence[str]) -> list[Sequence[TrackFeatures]]:
+    """Return the images of each clip, or as much of its beginning, so that few are held at once.
+
+    The same share of every clip, in one piece, since tracks tell how normal objects move; no more
+    than _MOST_IMAGES together where that leaves one of each clip.
+    """
+    halvings, kept = 0, list[Sequence[TrackFeatures]]()
     for name in names:
         found = clips[name]
-        images += found[-seen % step :: step]
-        seen += len(found)
-        while len(images) > _MOST_IMAGES:
-            images, step = images[::2], 2 * step
-    return images
+        kept.append(found[: _halved(len(found), halvings)])
+        while sum(map(len, kept)) > max(_MOST_IMAGES, len(kept)):
+            halvings += 1
+            kept = [images[: _halved(len(images), 1)] for images in kept]
+    return kept
+
+
+def _halved(count: int, times: int) -> int:
+    return -(-count // 2**times)

@@ -22,6 +22,7 @@ _USUAL = 2.0  # observations that the usual jitter counts for beside an object's
 _OVER = FeatureConfig.velocity_span  # seconds of a window that a velocity is fitted on
 _ENOUGH = 4  # observations that tell an object's own jitter
 _NEARLY_ALL = 0.95  # share of normal objects that move whose flow supports it
+_SHORTEST = 1e-12  # squared seconds that times differ by at least, for divisions
 _EIGHTHS = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)  # directions of flow, +x towards +y
 
 
@@ -75,10 +76,11 @@ def belief(motion: Motion, normal: NormalMotion) -> FloatArray:
     """Return what the velocity of each window counts ``(M,)``, 0 to 1."""
     residual, count, scatter = _about_line(motion)
     variance = (residual + _USUAL * normal.jitter) / (np.maximum(count - 2, 0) + _USUAL)
-    tiny = np.finfo(np.float64).tiny
-    doubt = _DOUBTED**2 * variance / np.maximum(scatter, tiny)
+    doubt = _DOUBTED**2 * variance / np.maximum(scatter, _SHORTEST)
     squared = np.square(motion.velocity.astype(np.float64)).sum(axis=1)
-    stands_out = np.where(count < 2, 0.0, squared / np.maximum(squared + doubt, tiny))
+    stands_out = np.where(
+        count < 2, 0.0, squared / np.maximum(squared + doubt, np.finfo(np.float64).tiny)
+    )
     if normal.support > 0:
         stands_out *= np.minimum(supports(motion) / normal.support, 1.0)
     return stands_out.astype(np.float32)
@@ -124,6 +126,6 @@ def _about_line(motion: Motion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     centred = np.where(recent[..., None], table - mean, 0.0)
     products = (centred[..., :1] * centred).sum(axis=1)  # of the times with themselves, x and y
     scatter = products[:, 0]
-    explained = np.square(products[:, 1:]).sum(axis=1) / np.maximum(scatter, 1e-12)
+    explained = np.square(products[:, 1:]).sum(axis=1) / np.maximum(scatter, _SHORTEST)
     residual = np.square(centred[..., 1:]).sum(axis=(1, 2)) - explained
     return np.maximum(residual, 0.0), count, scatter

@@ -19,8 +19,10 @@ from tao_anomaly.evaluation.baselines import (
     fit_baseline,
 )
 from tao_anomaly.evaluation.features import ClipFeatures, EvaluationStore
+from tao_anomaly.features.kinematics import KINEMATICS
 from tao_anomaly.media.feature_store import FeatureStore
 from tao_anomaly.metrics.regions import RegionTracks
+from tao_anomaly.scoring.cues import Cues
 from tao_anomaly.structures import TrackFeatures
 
 TRAIN = [f"tiny/normal{i}" for i in range(6)]
@@ -108,10 +110,40 @@ def test_only_the_train_split_is_read(store: EvaluationStore) -> None:
     assert len(fitted.model.appearances.values) == 4 * 10 * len(split.train)
 
 
-def test_neighbours_come_evenly_from_all_train_clips(
+def test_fitted_on_the_beginnings_of_all_train_clips(
     store: EvaluationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "_MOST_IMAGES", 16)
-    images = baselines._every(StoredClips(store.features), TRAIN)
-    # 60 images: every fourth one, whatever clip it lies in.
-    assert [image.stamp_ns // 10**8 for image in images] == [i % 10 for i in range(0, 60, 4)]
+    def stamps() -> list[list[int]]:
+        clips = baselines._beginnings(StoredClips(store.features), TRAIN)
+        return [[image.stamp_ns // 10**8 for image in images] for images in clips]
+
+    assert stamps() == [list(range(10))] * 6
+    monkeypatch.setattr(baselines, "_MOST_IMAGES", 20)  # of 60: 5 of each are too many
+    assert stamps() == [[0, 1, 2]] * 6
+    monkeypatch.setattr(baselines, "_MOST_IMAGES", 2)
+    assert stamps() == [[0]] * 6
+
+
+def test_tracks_of_two_clips_are_not_taken_for_one(store: EvaluationStore) -> None:
+    """They have the same ids, and stand elsewhere in each clip."""
+    layout = store.features.layout
+    column = layout.kinematics_slice.start + KINEMATICS.index("x")
+    clips: dict[str, list[TrackFeatures]] = {}
+    for i, name in enumerate(TRAIN):
+        clips[name] = []
+        for image in store.features.read(name):
+            features = image.features.copy()
+            features[:, column] = 0.1 * i
+            clips[name].append(replace(image, features=features))
+    config = PipelineConfig()
+    fitted = fit_baseline(
+        clips,
+        layout=layout,
+        feature_id="synthetic",
+        windows=config.windows,
+        scorer=config.scorer,
+        calibration=CalibrationConfig(),
+    )
+    assert fitted.model.normal_motion.jitter == pytest.approx(0, abs=1e-12)
+    together = [image for name in fitted.split.train for image in clips[name]]
+    assert Cues.fit([together], layout=layout).normal_motion.jitter > 1e-3

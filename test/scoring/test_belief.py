@@ -128,3 +128,8 @@ def test_a_slow_camera_tells_too() -> None:
     """At 4 Hz five observations are within the second that a velocity is fitted on."""
     moved = motion(path(speed=1, step=0.25), 1, step=0.25, flow=flowing(eighth=0, speed=0.3))
     assert NormalMotion.fit([moved]).support == pytest.approx(0.3)
+
+
+def test_one_observation_is_no_motion_and_no_overflow() -> None:
+    with np.errstate(all="raise"):
+        assert of(path(speed=1.0), 1.0, seen=1, jitter=1.0) == 0
