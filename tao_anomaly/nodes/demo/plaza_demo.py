@@ -45,7 +45,7 @@ _MADE_BY = (
 class Footage:
     """Settings of Plaza: normal clips, and a scene that has every kind of anomaly once."""
 
-    train_clips: int = 5
+    train_clips: int = 8
     seconds: float = 24.0
     test_clips: int = 1
     test_seconds: float = 60.0
