@@ -104,7 +104,7 @@ class ScoringConfig:
     cue_weights: tuple[float, ...] = setting(
         (1.0, 1.0, 1.0, 1.0, 0.5, 1.0), "weight of each cue in the score"
     )
-    time_passes: int = setting(2, "passes with hidden steps", minimum=1, maximum=8)
+    time_passes: int = setting(1, "passes with hidden steps", minimum=1, maximum=8)
     cue_passes: bool = setting(True, "one more pass with all motion hidden, one with appearance")
     memory_size: int = setting(
         512, "most normal embeddings kept for dissimilarity", minimum=1, maximum=100_000

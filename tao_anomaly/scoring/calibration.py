@@ -90,7 +90,7 @@ class Calibration:
             )
         many = min(moving.sum(), (~moving).sum()) >= _FEWEST
         tails = [_exponential_tail(column) for column in (finite[~moving] if many else finite).T]
-        # What all of them have alike is compared with the others: their class.
+        # Where all of them are alike, as in what none shows, the others' tail is the measure.
         moving_tails = [
             _exponential_tail(column) if np.ptp(column) > 0 else tail
             for column, tail in zip(finite[moving].T, tails, strict=True)

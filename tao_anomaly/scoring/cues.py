@@ -222,13 +222,11 @@ def _flow(cues: Cues, windows: TrackWindows) -> FloatArray:
 def _class(cues: Cues, windows: TrackWindows) -> FloatArray:
     """Sum of log(score / level) over the classes above their level.
 
-    What only its movement shows has no class score: minus the logarithm of the share of such.
+    0 for what only its movement shows: the detector sees no class there.
     """
     scores = windows.features[:, -1, cues.layout.classes_slice]
     beyond_levels = np.log(np.maximum(scores, cues.class_levels) / cues.class_levels).sum(axis=1)
-    moving = cues.appearances.moving
-    rare = np.log((len(moving) + 1) / (moving.sum() + 1))
-    return np.where(windows.moving, rare, beyond_levels).astype(np.float32)
+    return np.where(windows.moving, 0.0, beyond_levels).astype(np.float32)
 
 
 def _class_levels(scores: FloatArray) -> FloatArray:
