@@ -29,13 +29,13 @@ class Examination:
     """What the passes over M windows found.
 
     parts: for each of PARTS the error ``(M, K)`` of each of its K values, the mean over the steps
-    and passes that hid it; without the cue parts where there were no cue passes. steps
-    ``(M, T, 2)``: error of each step's appearance (0) and motion (1) in the time passes, NaN where
-    it was never hidden. embedding ``(M, E)``: mean over the time passes, length 1.
+    and passes that hid it; without the cue parts where there were no cue passes. steps: for each of
+    them the error ``(M, T)`` of each step, the mean over its values and the passes that hid it, NaN
+    where none did. embedding ``(M, E)``: mean over the time passes, length 1.
     """
 
     parts: dict[str, FloatArray]
-    steps: FloatArray
+    steps: dict[str, FloatArray]
     embedding: FloatArray
 
 
@@ -111,18 +111,18 @@ def examine(
     whole = {"appearance": slice(passes - 1, passes), "motion": slice(passes - 2, passes - 1)}
     errors = value_errors(outputs, windows)
     parts: dict[str, Tensor] = {}
-    steps: list[Tensor] = []
+    steps: dict[str, Tensor] = {}
     for i, cue in enumerate(CUES):
         error = errors[cue].view(passes, count, *errors[cue].shape[1:])
         hidden = masks.hidden[..., i].view(passes, count, -1, 1)
-        parts[f"step_{cue}"] = _mean_where(error[time], hidden[time], (0, 2))
-        if scoring.cue_passes:
-            parts[f"cue_{cue}"] = _mean_where(error[whole[cue]], hidden[whole[cue]], (0, 2))
-        steps.append(_mean_where(error[time], hidden[time], (0,)).mean(dim=-1))
+        told_by = {f"step_{cue}": time} | ({f"cue_{cue}": whole[cue]} if scoring.cue_passes else {})
+        for part, which in told_by.items():
+            parts[part] = _mean_where(error[which], hidden[which], (0, 2))
+            steps[part] = _mean_where(error[which], hidden[which], (0,)).mean(dim=-1)
     embedding = outputs["embedding"].view(passes, count, -1)[time].mean(dim=0)
     return Examination(
         parts={name: value.numpy() for name, value in parts.items()},
-        steps=torch.stack(steps, dim=-1).numpy(),
+        steps={name: value.numpy() for name, value in steps.items()},
         embedding=torch.nn.functional.normalize(embedding, dim=-1).numpy(),
     )
 

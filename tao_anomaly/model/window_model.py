@@ -113,9 +113,10 @@ class TemporalMaeModel:
         return (speed / np.maximum(windows.valid.sum(axis=1), 1)).astype(np.float32)
 
     def step_deviations(self, windows: TrackWindows) -> FloatArray:
-        """Return how far each hidden step ``(M, T, 2)`` is off, in deviations of normal errors.
+        """Return how far each step ``(M, T, 2)`` is off, in deviations of normal errors.
 
-        Appearance (0) and motion (1); NaN where a step was not hidden or a window not scored.
+        Appearance (0) and motion (1), told by the other steps, or by the other cue where no time
+        pass hid the step; NaN where none hid it or a window is not scored.
         """
         height, width = windows.image_size
         found = np.full((*windows.valid.shape, 2), np.nan, np.float32)
@@ -125,10 +126,14 @@ class TemporalMaeModel:
             seen = self.examiner.examine(
                 windows.features[usable], windows.times[usable], windows.valid[usable], aspect
             )
-            parts = [f"step_{cue}" for cue in CUES]
-            mean = np.array([self.normal.mean[part].mean() for part in parts])
-            std = np.array([self.normal.std[part].mean() for part in parts])
-            found[usable] = (seen.steps - mean) / std
+            off = {
+                part: (errors - self.normal.mean[part].mean()) / self.normal.std[part].mean()
+                for part, errors in seen.steps.items()
+            }
+            for i, cue in enumerate(CUES):
+                by_steps = off[f"step_{cue}"]
+                by_cue = off.get(f"cue_{cue}", by_steps)
+                found[usable, :, i] = np.where(np.isnan(by_steps), by_cue, by_steps)
         return found
 
     def score(

@@ -48,8 +48,13 @@ def test_each_part_is_the_mean_over_the_passes_and_steps_that_hid_it() -> None:
         "cue_appearance": [[pytest.approx((100 + 121 + 144) / 3)]],
         "cue_motion": [[pytest.approx((49 + 64 + 81) / 3)]],
     }
-    assert seen.steps[0, :2, 0].tolist() == [1.0, pytest.approx((4 + 25) / 2)]
-    assert np.isnan(seen.steps[0, 2]).all()
+    by_steps = [[1.0, pytest.approx((4 + 25) / 2), pytest.approx(math.nan, nan_ok=True)]]
+    assert {name: value.tolist() for name, value in seen.steps.items()} == {
+        "step_appearance": by_steps,
+        "step_motion": by_steps,
+        "cue_appearance": [[100, 121, 144]],
+        "cue_motion": [[49, 64, 81]],
+    }
     half = math.sqrt(0.5)  # the mean direction of the two time passes
     np.testing.assert_allclose(seen.embedding, [[half, half, 0, 0]], atol=1e-6)
 
@@ -74,7 +79,7 @@ def seen_with(errors: list[list[float]]) -> Examination:
     values = np.array(errors, np.float32)
     return Examination(
         parts={"step_motion": values, "cue_motion": 10 * values},
-        steps=np.zeros((len(values), 1, 2), np.float32),
+        steps={},
         embedding=np.tile(np.array([0.6, 0.8], np.float32), (len(values), 1)),
     )
 
