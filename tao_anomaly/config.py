@@ -169,7 +169,7 @@ class ScorerConfig:
         live=True,
     )
     network_hop: int = setting(
-        10,
+        16,  # the length of a window: the network sees each observation once
         "every so many windows of a track go through the network of a temporal MAE, which keeps its"
         " say in between; cues speak every time",
         minimum=1,

@@ -18,7 +18,7 @@ from tao_anomaly.openvino_graph import OpenVinoGraph, gains_by_bfloat16
 ONNX_FILE = "model.onnx"
 OUTPUT_PREFIX = "out_"  # an ONNX graph names inputs and outputs apart
 _INPUTS = ("appearance", "motion", "place", "times", "valid", "visible", "visible_valid", "grid")
-_COMPILED_FOR = 16  # windows times masks, up to which a graph is compiled for each number of them
+_COMPILED_FOR = 12  # windows times masks, up to which a graph is compiled for each number of them
 
 
 class Engine(Protocol):
