@@ -28,7 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Data, weights and golden numbers that lie beside the repository, not in it."""
-    path = Path(os.environ.get("TAO_ANOMALY_SHARED", REPOSITORY.parent / "shared"))
+    path = Path(os.environ.get("TAO_ANOMALY_SHARED", REPOSITORY.parent / "shared")).absolute()
     if not path.is_dir():
         pytest.skip(f"no shared data: {path} is not a directory (set TAO_ANOMALY_SHARED)")
     return path

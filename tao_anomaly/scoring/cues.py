@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -121,49 +122,31 @@ class Cues:
 
     def terms(self, windows: TrackWindows, network: BoolArray | None = None) -> FloatArray:
         """Return the raw terms ``(M, K)``; there is no network to run."""
-        columns = [CUES[name](self, windows) for name in self.term_names]
+        sight = Sight(self, windows)
+        columns = [CUES[name](sight) for name in self.term_names]
         return np.stack(columns, axis=1).astype(np.float32)
 
     def speeds(self, windows: TrackWindows) -> FloatArray:
         """Return the speed ``(M,)`` of the newest step in person heights a second."""
-        motion = self._motion(windows)
-        speed = np.linalg.norm(motion.velocity, axis=1)
-        return np.asarray(speed * belief(motion, self.normal_motion), np.float32)
+        return _speed(Sight(self, windows))
 
     def velocities(self, features: FloatArray) -> FloatArray:
         """Return the velocity ``(N, 2)`` of features ``(N, D)`` in person heights a second."""
         velocity = features[:, self.layout.kinematics_slice][:, _VELOCITY]
-        return np.asarray(velocity / self._person(features)[:, None], np.float32)
-
-    def local_velocities(self, windows: TrackWindows) -> FloatArray:
-        """Return how far ``(M,)`` the newest velocity is from those seen near there."""
-        newest, motion = windows.features[:, -1], self._motion(windows)
-        places = self._places(newest, _aspect(windows))
-        apart = self.local.distance(places, motion.velocity, self._person(newest))
-        # Who stands is for `stay` to tell.
-        return np.asarray(apart * belief(motion, self.normal_motion), np.float32)
+        return np.asarray(velocity / self.person_height(features)[:, None], np.float32)
 
     def flow(self, features: FloatArray) -> FloatArray:
         """Return the flow of features ``(N, D)`` in person heights a second."""
         flow = features[:, self.layout.kinematics_slice][:, _FLOW]
-        return np.asarray(flow / self._person(features)[:, None], np.float32)
+        return np.asarray(flow / self.person_height(features)[:, None], np.float32)
 
     def _usual_motion(self, clips: Sequence[Sequence[TrackFeatures]]) -> NormalMotion:
         motions = []
         for clip in clips:
             buffer = TrackBuffer(WindowConfig())
             cuts = (buffer.update(image) for image in clip)
-            motions += [self._motion(cut) for cut in cuts if len(cut.index)]
+            motions += [Sight(self, cut).motion for cut in cuts if len(cut.index)]
         return NormalMotion.fit(motions)
-
-    def _motion(self, windows: TrackWindows) -> Motion:
-        newest = windows.features[:, -1]
-        person = self._person(newest)[:, None, None]
-        steps = windows.features.reshape(-1, windows.features.shape[2])
-        places = self._places(steps, _aspect(windows)).reshape(*windows.valid.shape, 2)
-        flow = windows.features[..., self.layout.kinematics_slice][..., _FLOW]
-        velocity = self.velocities(newest)
-        return Motion(windows.times, windows.valid, places / person, velocity, flow / person)
 
     def _seen_locally(
         self, clips: Sequence[Sequence[TrackFeatures]], seen: FloatArray, seed: int
@@ -177,14 +160,15 @@ class Cues:
         rows = _drawn(np.flatnonzero(np.concatenate([told(clip) for clip in clips])), seed)
         images = [image for clip in clips for image in clip]
         aspects = np.repeat([_aspect(i) for i in images], [len(i.tracks) for i in images])
-        return LocalVelocities(self._places(seen[rows], aspects[rows]), self.velocities(seen[rows]))
+        return LocalVelocities(self.places(seen[rows], aspects[rows]), self.velocities(seen[rows]))
 
-    def _places(self, features: FloatArray, aspect: FloatArray | float) -> FloatArray:
+    def places(self, features: FloatArray, aspect: FloatArray | float) -> FloatArray:
         """Return the centres ``(N, 2)`` in image heights; aspect: of the image, width by height."""
         kinematics = features[:, self.layout.kinematics_slice]
         return np.stack([kinematics[:, _X] * aspect, kinematics[:, _Y]], axis=1).astype(np.float32)
 
-    def _person(self, features: FloatArray) -> FloatArray:
+    def person_height(self, features: FloatArray) -> FloatArray:
+        """Return the height ``(N,)`` of a person where each object is, in image heights."""
         kinematics = features[:, self.layout.kinematics_slice]
         height = np.exp(kinematics[:, _LOG_HEIGHT]).astype(np.float32)
         return self.scale.person_height((kinematics[:, _Y] + height / 2).astype(np.float32), height)
@@ -209,24 +193,68 @@ class Cues:
         }
 
 
-def _appearance(cues: Cues, windows: TrackWindows) -> FloatArray:
-    newest = windows.features[:, -1, cues.layout.appearance_slice]
-    return cues.appearances.distance(unit_length(newest), windows.moving, 1)
+@dataclass(frozen=True)
+class Sight:
+    """Windows as cues see them: what several need is worked out once."""
+
+    cues: Cues
+    windows: TrackWindows
+
+    @cached_property
+    def newest(self) -> FloatArray:
+        """Features ``(M, D)`` of the newest step."""
+        return self.windows.features[:, -1]
+
+    @cached_property
+    def person(self) -> FloatArray:
+        """Height ``(M,)`` of a person there, in image heights."""
+        return self.cues.person_height(self.newest)
+
+    @cached_property
+    def motion(self) -> Motion:
+        """How the objects move."""
+        cues, windows, person = self.cues, self.windows, self.person[:, None, None]
+        steps = windows.features.reshape(-1, windows.features.shape[2])
+        places = cues.places(steps, _aspect(windows)).reshape(*windows.valid.shape, 2)
+        flow = windows.features[..., cues.layout.kinematics_slice][..., _FLOW]
+        velocity = cues.velocities(self.newest)
+        return Motion(windows.times, windows.valid, places / person, velocity, flow / person)
+
+    @cached_property
+    def belief(self) -> FloatArray:
+        """What the newest velocity counts ``(M,)``, 0 to 1."""
+        return belief(self.motion, self.cues.normal_motion)
 
 
-def _flow(cues: Cues, windows: TrackWindows) -> FloatArray:
-    newest = cues.flow(windows.features[:, -1])
-    return cues.flows.distance(newest, windows.moving, _NEIGHBOURS)
+def _speed(sight: Sight) -> FloatArray:
+    speed = np.linalg.norm(sight.motion.velocity, axis=1)
+    return np.asarray(speed * sight.belief, np.float32)
 
 
-def _class(cues: Cues, windows: TrackWindows) -> FloatArray:
+def _appearance(sight: Sight) -> FloatArray:
+    values = unit_length(sight.newest[:, sight.cues.layout.appearance_slice])
+    return sight.cues.appearances.distance(values, sight.windows.moving, 1)
+
+
+def _flow(sight: Sight) -> FloatArray:
+    values = sight.cues.flow(sight.newest)
+    return sight.cues.flows.distance(values, sight.windows.moving, _NEIGHBOURS)
+
+
+def _class(sight: Sight) -> FloatArray:
     """Sum of log(score / level) over the classes above their level.
 
     0 for what only its movement shows: the detector sees no class there.
     """
-    scores = windows.features[:, -1, cues.layout.classes_slice]
-    beyond_levels = np.log(np.maximum(scores, cues.class_levels) / cues.class_levels).sum(axis=1)
-    return np.where(windows.moving, 0.0, beyond_levels).astype(np.float32)
+    levels, scores = sight.cues.class_levels, sight.newest[:, sight.cues.layout.classes_slice]
+    beyond_levels = np.log(np.maximum(scores, levels) / levels).sum(axis=1)
+    return np.where(sight.windows.moving, 0.0, beyond_levels).astype(np.float32)
+
+
+def _local_velocity(sight: Sight) -> FloatArray:
+    places = sight.cues.places(sight.newest, _aspect(sight.windows))
+    apart = sight.cues.local.distance(places, sight.motion.velocity, sight.person)
+    return np.asarray(apart * sight.belief, np.float32)  # who stands is for `stay` to tell
 
 
 def _class_levels(scores: FloatArray) -> FloatArray:
@@ -236,18 +264,18 @@ def _class_levels(scores: FloatArray) -> FloatArray:
     return np.maximum(np.quantile(scores, _CLASS_LEVEL, axis=0), LEAST_SCORE).astype(np.float32)
 
 
-def _stay(cues: Cues, windows: TrackWindows) -> FloatArray:
-    if not cues.scale.lowest > 0:
-        return np.zeros(len(windows.index), np.float32)
-    return beyond(windows.stays, cues.long_stay)
+def _stay(sight: Sight) -> FloatArray:
+    if not sight.cues.scale.lowest > 0:
+        return np.zeros(len(sight.windows.index), np.float32)
+    return beyond(sight.windows.stays, sight.cues.long_stay)
 
 
-CUES: dict[str, Callable[[Cues, TrackWindows], FloatArray]] = {
-    "speed": Cues.speeds,
+CUES: dict[str, Callable[[Sight], FloatArray]] = {
+    "speed": _speed,
     "appearance": _appearance,
     "flow": _flow,
     "class": _class,
-    "local_velocity": Cues.local_velocities,
+    "local_velocity": _local_velocity,
     "stay": _stay,
 }
 

@@ -143,10 +143,11 @@ class Scorer:
         return replace(none, states=np.full_like(none.states, int(AnomalyState.INVALID)))
 
     def _take(self, windows: TrackWindows) -> None:
-        standardised = self._standardised(windows)
+        terms = self._raw_terms(windows)
+        standardised = self._standardised(windows, terms)
         contributions = self.calibration.contributions(standardised)
         raw = contributions.sum(axis=1)
-        speeds = self.model.speeds(windows) / self.calibration.usual_speed
+        speeds = self._speeds(windows, terms) / self.calibration.usual_speed
         inherited = self._inherited(windows)
         for window, row in enumerate(windows.index):
             track_id = windows.tracks.ids[row]
@@ -176,17 +177,27 @@ class Scorer:
             if track_id is not None and track_id in self._tracks
         }
 
-    def _standardised(self, windows: TrackWindows) -> FloatArray:
-        """Return the standardised terms ``(M, K)``.
-
-        Network terms are new every `network_hop`-th window of a track, the same in between, and
-        those of normal footage (0) while there are too few steps for a network.
-        """
+    def _raw_terms(self, windows: TrackWindows) -> FloatArray:
+        """Return the raw terms ``(M, K)``, those of a network at every `network_hop`-th window."""
         ids = [windows.tracks.ids[row] for row in windows.index]
-        held = [self._tracks.get(track_id) for track_id in ids]
-        turn = [self._is_turn(i, track) for i, track in zip(ids, held, strict=True)]
-        raw = self.model.terms(windows, np.array(turn, np.bool_))
-        found = self.calibration.standardise(raw, windows.moving)
+        turn = [self._is_turn(track_id, self._tracks.get(track_id)) for track_id in ids]
+        return self.model.terms(windows, np.array(turn, np.bool_))
+
+    def _speeds(self, windows: TrackWindows, terms: FloatArray) -> FloatArray:
+        """Return the speeds ``(M,)``: the raw term of that name where there is one."""
+        names = self.calibration.term_names
+        if "speed" in names:
+            return terms[:, names.index("speed")]
+        return self.model.speeds(windows)
+
+    def _standardised(self, windows: TrackWindows, terms: FloatArray) -> FloatArray:
+        """Return the standardised terms ``(M, K)`` of raw ones.
+
+        Network terms that are not new are the same as before, and those of normal footage (0)
+        while there are too few steps for a network.
+        """
+        held = [self._tracks.get(windows.tracks.ids[row]) for row in windows.index]
+        found = self.calibration.standardise(terms, windows.moving)
         usual = np.zeros(found.shape[1], np.float32)
         kept = np.array([track.terms if track else usual for track in held], np.float32)
         network = np.isin(self.calibration.term_names, self.model.network_terms)

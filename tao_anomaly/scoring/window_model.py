@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class WindowModel(Protocol):
     """A fitted model of normal windows: stateless and deterministic.
 
-    term_names: what its K terms are called; higher means less normal. network_terms: those of them
-    that a network must run for, which costs.
+    term_names: what its K terms are called; higher means less normal. One called `speed` is the
+    speed in person heights a second. network_terms: those of them that a network must run for,
+    which costs.
     """
 
     @property

@@ -321,16 +321,37 @@ def test_contributions_are_smoothed_as_the_score_is(make_features: MakeFeatures)
     assert scores.leading == ("speed",)  # of the score; the newest window's is appearance
 
 
-def test_the_cue_compares_with_the_usual_speed(make_features: MakeFeatures) -> None:
-    stream = Stream(make_features)
-    usual = replace(CALIBRATION, evidence={"usual_speed": 0.5})
-    stream.scorer.calibration = usual
-    for _ in range(2):
-        image = make_features(stream.step / 10, {"a": [4, 1, 1.55], "b": [0, 15, 0.5]})
-        stream.step += 1
-        scores = stream.scorer.update(stream.buffer.update(image))
+class NewestSteps(NewestStep):
+    """The same without a term that is the speed."""
+
+    term_names = ("step_motion", "appearance")
+
+
+@pytest.mark.parametrize(("model", "column"), [(NewestStep(), 0), (NewestSteps(), 2)])
+def test_the_cue_compares_with_the_usual_speed(
+    make_features: MakeFeatures, model: NewestStep, column: int
+) -> None:
+    usual = replace(
+        CALIBRATION,
+        term_names=model.term_names,
+        scale=(0.25, 2.0),
+        evidence={"usual_speed": 0.5},
+    )
+    buffer = TrackBuffer(WindowConfig(length=3, hop=1, min_observations=2))
+    scorer = Scorer(
+        model=model,
+        calibration=usual,
+        feature_id="synthetic",
+        config=ScorerConfig(smoothing=0.0),
+    )
+    fast, rare, new = [4.0, 1.0, 4.0], [0.0, 15.0, 0.5], [0.0, 0.0, 0.0]
+    fast[column] = 1.55
+    for stamp in (0.0, 0.1):
+        seen = {"a": fast, "b": rare}
+        scores = scorer.update(buffer.update(make_features(stamp, seen)))
     assert scores.cues == ("3.1x usual speed", "appearance unlike any seen")
-    assert stream.show(a=(0, 0), c=(0, 0)).cues[1] == ""
+    last = scorer.update(buffer.update(make_features(0.2, {"a": fast, "c": new})))
+    assert last.cues[1] == ""
 
 
 class CountedNetwork(NewestStep):
