@@ -40,10 +40,15 @@ class Memory:
         """
         if not len(values):
             return np.zeros(0, np.float32)
-        likeness = product(values, self.values.T)
-        squared = (values**2).sum(axis=1)[:, None] - 2 * likeness + self.squares[None]
+        squared = product(values, self.values.T)
+        squared *= -2
+        squared += self.squares  # less the squared length of the values, the same for a whole row
         count = min(count, len(self.values))
         if self.moving.any() and (~self.moving).sum() >= count:
             squared[~moving[:, None] & self.moving[None]] = np.inf
-        nearest = np.partition(squared, count - 1, axis=1)[:, :count]
+        if count == 1:  # a minimum is much faster than a partition
+            nearest = squared.min(axis=1, keepdims=True)
+        else:
+            nearest = np.partition(squared, count - 1, axis=1)[:, :count]
+        nearest = nearest + np.square(values).sum(axis=1, keepdims=True)
         return np.asarray(np.sqrt(np.maximum(nearest, 0)).mean(axis=1), np.float32)
