@@ -140,7 +140,10 @@ def fit(clip: list[TrackFeatures], perception: Perception, config: PipelineConfi
     """Return the baseline fitted on one half of the normal views and scaled on the other."""
     half = len(clip) // 2
     model = Cues.fit(
-        [clip[:half]], layout=perception.layout, camera_motion=config.tracker.camera_motion
+        [clip[:half]],
+        layout=perception.layout,
+        camera_motion=config.tracker.camera_motion,
+        windows=config.windows,
     )
     calibration = calibrate(
         model,

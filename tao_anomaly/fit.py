@@ -92,6 +92,7 @@ def fit(clips: Clips, made_by: Perception | FeatureStore, config: FitConfig) -> 
         layout=made_by.layout,
         seed=config.calibration.seed,
         camera_motion=config.pipeline.tracker.camera_motion,
+        windows=config.pipeline.windows,
     )
     calibration = calibrate(
         model,

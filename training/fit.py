@@ -125,6 +125,7 @@ def fit_cues(footage: Footage, split: Split, run: TrainRun) -> Cues:
         layout=footage.layout,
         seed=run.calibration.seed,
         camera_motion=footage.camera_motion,
+        windows=run.windows,
         terms=run.scoring.cues,
     )
 

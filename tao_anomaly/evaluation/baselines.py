@@ -191,6 +191,7 @@ def fit_baseline(
         layout=layout,
         seed=calibration.seed,
         camera_motion=camera_motion,
+        windows=windows,
         terms=BASELINE_CUES,
     )
     fitted = calibrate(

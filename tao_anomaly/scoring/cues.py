@@ -76,12 +76,13 @@ class Cues:
         layout: FeatureLayout,
         seed: int = 0,
         camera_motion: str = "static",
+        windows: WindowConfig | None = None,
         terms: Sequence[str] | None = None,
     ) -> Cues:
         """Fit on the images of normal clips; raises ValueError where no object was tracked.
 
-        camera_motion: of the tracker's settings; only a static camera's scene has a scale. terms:
-        names of CUES, all of them where None.
+        camera_motion: of the tracker's settings; only a static camera's scene has a scale. windows:
+        of those to be scored, the usual ones where None. terms: names of CUES, all where None.
         """
         images = [image for clip in clips for image in clip if len(image.tracks)]
         if not images:
@@ -107,7 +108,7 @@ class Cues:
             cues,
             flows=Memory(cues.flow(seen[rows]), moving[rows]),
             local=cues._seen_locally(clips, seen, seed),
-            normal_motion=cues._usual_motion(clips),
+            normal_motion=cues._usual_motion(clips, windows or WindowConfig()),
         )
 
     @property
@@ -140,10 +141,12 @@ class Cues:
         flow = features[:, self.layout.kinematics_slice][:, _FLOW]
         return np.asarray(flow / self.person_height(features)[:, None], np.float32)
 
-    def _usual_motion(self, clips: Sequence[Sequence[TrackFeatures]]) -> NormalMotion:
+    def _usual_motion(
+        self, clips: Sequence[Sequence[TrackFeatures]], windows: WindowConfig
+    ) -> NormalMotion:
         motions = []
         for clip in clips:
-            buffer = TrackBuffer(WindowConfig())
+            buffer = TrackBuffer(windows)
             cuts = (buffer.update(image) for image in clip)
             motions += [Sight(self, cut).motion for cut in cuts if len(cut.index)]
         return NormalMotion.fit(motions)

@@ -307,3 +307,18 @@ def test_the_cues_beside_a_network_are_those_without_one() -> None:
     defaults = ScoringConfig()
     assert defaults.cues == NAMES
     assert defaults.cue_weights == by_hand(*NAMES).weights == (1, 1, 1, 1, 0.5, 1)
+
+
+def test_normal_motion_is_fitted_on_windows_of_the_length_to_be_scored(
+    make_features: MakeFeatures,
+) -> None:
+    clip = []
+    for i, place in enumerate(np.random.default_rng(5).random((200, 2)).tolist()):
+        jumps = [1, 1, 1, 1, *place, *vector([1] * 4)[6:]]
+        clip.append(make_features(i / 10, {"a": jumps}, dim=LAYOUT.dim))
+    short, usual, same = (
+        Cues.fit([clip], layout=LAYOUT, windows=windows).normal_motion
+        for windows in (WindowConfig(length=4), None, WindowConfig())
+    )
+    assert usual == same
+    assert short.jitter != pytest.approx(usual.jitter, rel=1e-3)
