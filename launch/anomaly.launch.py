@@ -19,11 +19,10 @@ from launch.actions import (
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushROSNamespace
 
+from tao_anomaly.nodes.graph import NICENESS, PROFILE_VARIABLES
+
 CONFIG = Path(get_package_share_directory("tao_anomaly")) / "config"
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 FLAG = ["true", "false"]
-# The detector takes all cores there are; the stages after it, which take little, go first.
-NICENESS = {"detector_node": 5}
 
 ARGUMENTS = [
     DeclareLaunchArgument("namespace", default_value="", description="of all nodes and topics"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,8 +179,10 @@ def start(words: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start a process that Ctrl-C does not reach, and which ends when it is told to.
 
     Not a session of its own: where the system schedules by sessions, niceness counts within one.
+    Where Linux can, it is told to as well when this thread has come to a sudden end.
     """
-    return subprocess.Popen(words, env=environment(), process_group=0)
+    bound = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    return subprocess.Popen([*bound, *words], env=environment(), process_group=0)
 
 
 def supervise(commands: Sequence[Sequence[str]], *, last_ends_all: bool) -> int:
