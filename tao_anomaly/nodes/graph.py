@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -201,7 +202,7 @@ def supervise(commands: Sequence[Sequence[str]], *, last_ends_all: bool) -> int:
         status = int(children[ended].returncode)
         if last_ends_all and ended == len(children) - 1:
             return status
-        name = " ".join(commands[ended][:3])
+        name = " ".join(itertools.takewhile(lambda word: word != "--ros-args", commands[ended]))
         print(f"{name} ended with status {status}; the others are ended too", file=sys.stderr)
         return status or 1
     except KeyboardInterrupt:

@@ -114,6 +114,13 @@ def test_a_stage_that_ends_is_a_failure(first: list[str], status: int) -> None:
     assert graph.supervise([first, SLEEP], last_ends_all=True) == status
 
 
+def test_what_ended_is_named_also_where_it_gives_way(capsys: pytest.CaptureFixture[str]) -> None:
+    gives_way = ["nice", "-n", "5", *FAILS, "--ros-args", "-p", "model:=m"]
+    assert graph.supervise([gives_way, SLEEP], last_ends_all=True) == 3
+    shown = " ".join(gives_way[:6])
+    assert capsys.readouterr().err == f"{shown} ended with status 3; the others are ended too\n"
+
+
 @pytest.mark.parametrize(
     ("how", "status"),
     [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)],
