@@ -141,7 +141,11 @@ def test_ending_the_command_ends_its_processes(
         time.sleep(0.05)
     command.send_signal(how)
     assert command.wait(60) == status
-    left = {int(pid) for pid in pids.read_text().split()}
+    left = [int(pid) for pid in pids.read_text().split()]
+    if how != signal.SIGKILL:
+        for pid in left:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
     deadline = time.monotonic() + 30  # after SIGKILL nobody waits for them
     while any(alive(pid) for pid in left) and time.monotonic() < deadline:
         time.sleep(0.05)
