@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from tao_anomaly.config import PipelineConfig, differing_settings, validate
-from tao_anomaly.detection.detector import Detector, Found
+from tao_anomaly.detection.detector import Detector, Found, ImageOutput
 from tao_anomaly.features.extractor import FeatureExtractor
 from tao_anomaly.model.artifact import Artifact
 from tao_anomaly.scoring.events import EventDetector
@@ -117,7 +117,9 @@ class Perception:
         if self.guard.is_duplicate(frame.stamp_ns):
             self.skipped["duplicate stamp"] += 1
             return None
-        detections, pyramid = found or self.detector.detect(frame.image)
+        seen = found or self.detector.forward(frame.image)
+        begun = self.extractor.begin(frame)  # beside what follows, which leaves it a core
+        detections, pyramid = self.detector.found(seen) if isinstance(seen, ImageOutput) else seen
         # Only now, after what may fail: a bad image leaves the stream's state as it was.
         previous = self.epoch
         reason = self.guard.check(frame.stamp_ns, frame.size)
@@ -131,7 +133,7 @@ class Perception:
             detections = self.moving.add(detections, frame, most=most)
         self.excess += detections.excess
         tracks = self.tracker.update(detections, frame.stamp_ns, motion)
-        features = self.extractor.extract(tracks, pyramid, frame, motion)
+        features = self.extractor.extract(tracks, pyramid, frame, motion, begun)
         return TrackFeatures(
             stamp_ns=frame.stamp_ns,
             epoch=self.epoch,

@@ -14,7 +14,7 @@ from tao_anomaly.config import (
     TrackerConfig,
     WindowConfig,
 )
-from tao_anomaly.detection.detector import Detector
+from tao_anomaly.detection.detector import Detector, Found, ImageOutput
 from tao_anomaly.media.source import open_source
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.pipeline import Perception, Pipeline, PipelineResult
@@ -121,6 +121,34 @@ def test_an_image_that_fails_leaves_the_stream_as_it_was(
     second = perception.process(frames[1])
     assert perception.epoch == 0
     assert set(first.tracks.ids) & set(second.tracks.ids)
+
+
+def test_an_image_whose_objects_cannot_be_told_leaves_the_stream_as_it_was(
+    detector: Detector, frames: list[Frame]
+) -> None:
+    """Its comparison with the image before has begun by then."""
+
+    class Failing(Detector):
+        fails = False
+
+        def found(self, output: ImageOutput) -> Found:
+            if self.fails:
+                raise ValueError("out of memory")
+            return super().found(output)
+
+    failing = Failing(backend=detector.backend, config=detector.config)
+    disturbed, undisturbed = (
+        Perception.from_config(PipelineConfig(), detector=each) for each in (failing, detector)
+    )
+    for index in (0, 1, 3):
+        failing.fails = True
+        with pytest.raises(ValueError, match="out of memory"):
+            disturbed.process(replace(frames[2], stamp_ns=10**12))
+        failing.fails = False
+        got, wanted = disturbed.process(frames[index]), undisturbed.process(frames[index])
+        assert got.tracks.ids == wanted.tracks.ids
+        np.testing.assert_array_equal(got.features, wanted.features)
+    assert disturbed.epoch == 0
 
 
 def test_a_jump_in_time_or_size_begins_an_epoch(pipeline: Pipeline, frames: list[Frame]) -> None:

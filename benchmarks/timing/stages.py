@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tao_anomaly.config import PipelineConfig
-from tao_anomaly.detection.detector import Detector
+from tao_anomaly.detection.detector import Detector, ImageOutput
 from tao_anomaly.model.artifact import load_artifact
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.scoring.calibration import Calibration
@@ -96,7 +96,8 @@ class Stages:
             output = detector.backend.forward(blob)
         self.maps = output.maps
         with watch("suppression (NMS)"):
-            found, pyramid = detector.found(output, letterbox, 0)
+            begun = perception.extractor.begin(frame)  # from here on beside the rest
+            found, pyramid = detector.found(ImageOutput(output, letterbox))
         if perception.moving:
             with watch("moving objects"):
                 most = detector.config.max_detections
@@ -104,7 +105,7 @@ class Stages:
         with watch("tracking"):
             tracks = perception.tracker.update(found, frame.stamp_ns)
         with watch("RoI features"):
-            values = perception.extractor.extract(tracks, pyramid, frame)
+            values = perception.extractor.extract(tracks, pyramid, frame, begun=begun)
         return TrackFeatures(frame.stamp_ns, 0, frame.size, tracks, values, perception.feature_id)
 
     def score(self, features: TrackFeatures) -> None:

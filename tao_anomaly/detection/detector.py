@@ -47,6 +47,15 @@ class ForwardOutput:
     prototypes: FloatArray | None = None
 
 
+@dataclass(frozen=True)
+class ImageOutput:
+    """What a forward pass gave for one image: its letterbox, and its index in the batch."""
+
+    batch: ForwardOutput
+    letterbox: Letterbox
+    index: int = 0
+
+
 class Backend(Protocol):
     """An inference engine with a loaded YOLOv8 network; threads may share it.
 
@@ -84,7 +93,12 @@ class Detector:
 
     def detect(self, image: ImageArray) -> Found:
         """Return the objects of a ``(H, W, 3)`` BGR image, best first, and its pyramid."""
-        return self.detect_all([image])[0]
+        return self.found(self.forward(image))
+
+    def forward(self, image: ImageArray) -> ImageOutput:
+        """Run the network on a ``(H, W, 3)`` BGR image: `found` tells what it found."""
+        letterbox = self.letterbox(image)
+        return ImageOutput(self.backend.forward(letterbox.blob(image)), letterbox)
 
     def detect_all(self, images: Sequence[ImageArray]) -> list[Found]:
         """Return what `detect` does of each image, in one forward pass for those of one size."""
@@ -96,16 +110,16 @@ class Detector:
             blobs = [letterbox.blob(images[index]) for index in indices]
             output = self.backend.forward(np.concatenate(blobs) if len(blobs) > 1 else blobs[0])
             for position, index in enumerate(indices):
-                found[index] = self.found(output, letterbox, position)
+                found[index] = self.found(ImageOutput(output, letterbox, position))
         return [found[index] for index in range(len(images))]
 
     def letterbox(self, image: ImageArray) -> Letterbox:
         """Return the geometry for images of this size."""
         return Letterbox.fit((image.shape[0], image.shape[1]), input_size=self.config.input_size)
 
-    def found(self, output: ForwardOutput, letterbox: Letterbox, index: int) -> Found:
-        """Return the objects and the pyramid of one image of a batch."""
-        candidates = to_candidates(output.predictions[index], self.config)
-        maps = tuple(level[index] for level in output.maps)
-        pyramid = FeaturePyramid(maps, self.backend.strides, letterbox, candidates)
-        return to_detections(candidates, letterbox, self.config), pyramid
+    def found(self, output: ImageOutput) -> Found:
+        """Return the objects of an image, best first, and its pyramid."""
+        candidates = to_candidates(output.batch.predictions[output.index], self.config)
+        maps = tuple(level[output.index] for level in output.batch.maps)
+        pyramid = FeaturePyramid(maps, self.backend.strides, output.letterbox, candidates)
+        return to_detections(candidates, output.letterbox, self.config), pyramid

@@ -7,11 +7,9 @@ from collections import deque
 
 import numpy as np
 
-from tao_anomaly.detection.detector import Detector, FeaturePyramid
+from tao_anomaly.detection.detector import Detector, ImageOutput
 from tao_anomaly.detection.letterbox import Letterbox
-from tao_anomaly.structures import Detections, FloatArray, ImageArray
-
-Found = tuple[Detections, FeaturePyramid]
+from tao_anomaly.structures import FloatArray, ImageArray
 
 
 class _Request:
@@ -19,18 +17,18 @@ class _Request:
 
     def __init__(self, letterbox: Letterbox, blob: FloatArray) -> None:
         self.letterbox, self.blob = letterbox, blob
-        self.found: Found | None = None
+        self.output: ImageOutput | None = None
         self.error: Exception | None = None
 
     @property
     def done(self) -> bool:
-        return self.found is not None or self.error is not None
+        return self.output is not None or self.error is not None
 
-    def result(self) -> Found:
+    def result(self) -> ImageOutput:
         if self.error is not None:
             raise RuntimeError(f"the shared detector failed: {self.error}") from self.error
-        assert self.found is not None
-        return self.found
+        assert self.output is not None
+        return self.output
 
 
 class SharedDetector(Detector):
@@ -48,8 +46,8 @@ class SharedDetector(Detector):
         self._waiting: deque[_Request] = deque()
         self._forward = threading.Lock()
 
-    def detect(self, image: ImageArray) -> Found:
-        """Return the objects of a ``(H, W, 3)`` BGR image, best first, and its pyramid.
+    def forward(self, image: ImageArray) -> ImageOutput:
+        """Run the network on a ``(H, W, 3)`` BGR image and those that wait with it.
 
         Raises RuntimeError where the forward pass failed, for all images of its batch.
         """
@@ -77,7 +75,7 @@ class SharedDetector(Detector):
         try:
             output = self.backend.forward(np.concatenate([request.blob for request in batch]))
             for index, request in enumerate(batch):
-                request.found = self.found(output, request.letterbox, index)
+                request.output = ImageOutput(output, request.letterbox, index)
         except Exception as error:
             for request in batch:
                 request.error = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from tao_anomaly.config import FeatureConfig, TrackerConfig
 from tao_anomaly.detection.detector import Detector, FeaturePyramid
 from tao_anomaly.features.class_scores import class_scores
 from tao_anomaly.features.kinematics import KINEMATICS, KinematicsEstimator
-from tao_anomaly.features.optical_flow import BoxFlow
+from tao_anomaly.features.optical_flow import BoxFlow, Comparison
 from tao_anomaly.features.roi_align import roi_align
 from tao_anomaly.structures import FeatureLayout, FloatArray, Frame, Tracks
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
@@ -48,7 +48,11 @@ class FeatureExtractor:
     def reset(self) -> None:
         """Forget the tracks' past."""
         self._kinematics.reset()
-        self._flow.reset()
+        self._flow = BoxFlow()  # the one before may be at work
+
+    def begin(self, frame: Frame) -> Future[Comparison]:
+        """Compare an image with the last, meanwhile: for this its objects need not be known."""
+        return self._beside.submit(self._flow.compare, frame)
 
     def extract(
         self,
@@ -56,20 +60,22 @@ class FeatureExtractor:
         pyramid: FeaturePyramid,
         frame: Frame,
         motion: CameraMotion = STILL,
+        begun: Future[Comparison] | None = None,
     ) -> FloatArray:
         """Return the features ``(N, D)`` float32 of the tracks of one image.
 
-        motion: of the camera, from the last image to this one.
+        motion: of the camera, from the last image to this one. begun: what `begin` gave for this
+        image.
         """
-        flow = self._beside.submit(self._flow.update, frame, tracks.boxes, motion)
-        try:
-            appearance = self.appearance(tracks.boxes, pyramid)
-            kinematics = self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion)
-            grid = [self.grid(tracks.boxes, pyramid)] if self.config.grid else []
-            classes = self.classes(tracks.boxes, pyramid)
-        finally:
-            wait([flow])  # also where these fail: a reset must not meet it at work
-        return np.concatenate([appearance, kinematics, flow.result(), *grid, classes], axis=1)
+        flow, compared = self._flow, begun or self.begin(frame)
+        moved = self._beside.submit(
+            lambda: flow.update(frame, tracks.boxes, motion, compared.result())
+        )
+        appearance = self.appearance(tracks.boxes, pyramid)
+        kinematics = self._kinematics.update(tracks, frame.stamp_ns, frame.size, motion)
+        grid = [self.grid(tracks.boxes, pyramid)] if self.config.grid else []
+        classes = self.classes(tracks.boxes, pyramid)
+        return np.concatenate([appearance, kinematics, moved.result(), *grid, classes], axis=1)
 
     def appearance(self, boxes: FloatArray, pyramid: FeaturePyramid) -> FloatArray:
         """Return RoIAlign of each level, mean-pooled and concatenated, ``(N, A)``."""

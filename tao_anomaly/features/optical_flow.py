@@ -7,6 +7,8 @@ Interpretable Video Anomaly Detection", arXiv 2212.00789).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -16,6 +18,20 @@ from tao_anomaly.tracking.camera_motion import STILL, CameraMotion, shrinkage, s
 DIRECTIONS = 8
 _ENOUGH = 0.5  # share of a box that must be its own, for the rest to be left to the others
 _SHORT_SIDE = 32  # pixels it needs: OpenCV's search fails, or crashes, in narrower images
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An image beside the one before it in its stream.
+
+    image: small and grey, None where it is too narrow to tell. previous: likewise, None in a first
+    image. back: the way to where each pixel was, ``(H, W, 2)``, x and y in pixels of the small
+    image; None where the two cannot be compared.
+    """
+
+    image: ImageArray | None
+    previous: ImageArray | None
+    back: FloatArray | None = None
 
 
 class BoxFlow:
@@ -34,29 +50,49 @@ class BoxFlow:
         self._previous: ImageArray | None = None
         self._stamp_ns = 0
 
-    def update(self, frame: Frame, boxes: FloatArray, motion: CameraMotion = STILL) -> FloatArray:
+    def compare(self, frame: Frame) -> Comparison:
+        """Return how an image differs from the last that `update` has taken in."""
+        previous, scale = self._previous, shrinkage(frame.size)
+        if min(frame.size) * scale < _SHORT_SIDE:
+            return Comparison(None, previous)
+        image = small_grey(frame.image, scale)
+        if previous is None or previous.shape != image.shape:
+            return Comparison(image, previous)
+        back = self._flow.calc(image, previous, None)  # type: ignore[call-overload]
+        return Comparison(image, previous, np.asarray(back))
+
+    def update(
+        self,
+        frame: Frame,
+        boxes: FloatArray,
+        motion: CameraMotion = STILL,
+        comparison: Comparison | None = None,
+    ) -> FloatArray:
         """Return how much moves into each direction in boxes ``(N, 4)``, ``(N, DIRECTIONS)``.
 
         A value is the mean over a box of the speed of what moves into that eighth of the circle
         (the middle of the first is +x, they turn towards +y: along an axis is one direction), in
         image heights a second. What other boxes cover as well is left out, unless that is most of
         the box: a cyclist who passes behind a walker is not the walker's motion. motion: of the
-        camera since the last image, taken off. Nothing moves in a stream's first image, nor where
-        the image is too narrow to tell.
+        camera since the last image, taken off. comparison: of this frame, where `compare` has made
+        it; one with another image than the last is made anew. Nothing moves in a stream's first
+        image, nor where the image is too narrow to tell.
         """
         out = np.zeros((len(boxes), DIRECTIONS), np.float32)
-        scale = shrinkage(frame.size)
-        if min(frame.size) * scale < _SHORT_SIDE:
+        if comparison is None or comparison.previous is not self._previous:
+            comparison = self.compare(frame)
+        image, back = comparison.image, comparison.back
+        if image is None:
             return out
-        image = small_grey(frame.image, scale)
-        if self._previous is not None and self._previous.shape != image.shape:
+        if back is None:
             self.reset()
-        previous, self._previous = self._previous, image
+        self._previous = image
         seconds = (frame.stamp_ns - self._stamp_ns) / NANOSECONDS
         self._stamp_ns = frame.stamp_ns
-        if previous is None or seconds <= 0 or not len(boxes):
+        if back is None or seconds <= 0 or not len(boxes):
             return out
-        back = self._way_back(previous, image, scale, motion)
+        scale = shrinkage(frame.size)
+        back = _seen_by_still_camera(back, motion, scale)
         covered = _cells(boxes * scale, image.shape).tolist()
         cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in covered]
         boxes_at = np.zeros(image.shape, np.uint16)
@@ -69,19 +105,15 @@ class BoxFlow:
             out[row] = _by_direction(back[cell], own)
         return out / np.float32(image.shape[0] * seconds)
 
-    def _way_back(
-        self, previous: ImageArray, image: ImageArray, scale: float, motion: CameraMotion
-    ) -> FloatArray:
-        """Return the way to where each pixel was, ``(H, W, 2)``, x and y in pixels of the image."""
-        back = np.asarray(
-            self._flow.calc(image, previous, None)  # type: ignore[call-overload]
-        )
-        if motion is STILL:
-            return back
-        rows, columns = np.indices(image.shape, np.float32)
-        here = np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5  # by the outer edges
-        came = motion.points((here + back.reshape(-1, 2)).astype(np.float64) / scale) * scale
-        return (came - here).astype(np.float32).reshape(*image.shape, 2)
+
+def _seen_by_still_camera(back: FloatArray, motion: CameraMotion, scale: float) -> FloatArray:
+    """Return the way back ``(H, W, 2)`` less that of the camera; scale: of the small image."""
+    if motion is STILL:
+        return back
+    rows, columns = np.indices(back.shape[:2], np.float32)
+    here = np.stack([columns, rows], axis=-1).reshape(-1, 2) + 0.5  # by the outer edges
+    came = motion.points((here + back.reshape(-1, 2)).astype(np.float64) / scale) * scale
+    return (came - here).astype(np.float32).reshape(back.shape)
 
 
 def _by_direction(back: FloatArray, own: BoolArray) -> np.ndarray:

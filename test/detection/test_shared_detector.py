@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tao_anomaly.detection.detector import Detector, ForwardOutput
-from tao_anomaly.detection.shared_detector import Found, SharedDetector
+from tao_anomaly.detection.detector import Detector, ForwardOutput, Found
+from tao_anomaly.detection.shared_detector import SharedDetector
 from tao_anomaly.structures import FloatArray, ImageArray
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tao_anomaly.config import DetectorConfig, PipelineConfig
-from tao_anomaly.detection.detector import Detector
+from tao_anomaly.detection.detector import Detector, ImageOutput
 from tao_anomaly.detection.ultralytics_adapter import TorchBackend
 from tao_anomaly.pipeline import Perception
 from tao_anomaly.structures import Frame, ImageArray
@@ -121,7 +121,7 @@ def test_a_batch_gives_what_its_images_give(detector: Detector, image: ImageArra
     together = detector.backend.forward(batch)
     alone = detector.backend.forward(letterbox.blob(other))
     np.testing.assert_allclose(together.predictions[1:], alone.predictions, atol=1e-2)
-    _, pyramid = detector.found(together, letterbox, 1)
+    _, pyramid = detector.found(ImageOutput(together, letterbox, 1))
     for level, wanted in zip(pyramid.maps, alone.maps, strict=True):
         torch.testing.assert_close(level, wanted[0], rtol=1e-3, atol=1e-3)
 

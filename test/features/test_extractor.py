@@ -131,6 +131,24 @@ def test_no_tracks_give_no_rows(detector: Detector, seen: tuple[Tracks, FeatureP
         assert made.extract(Tracks.empty(), pyramid, FRAME).shape == (0, made.layout.dim)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_image_begun_before_its_objects_are_known_gives_the_same(
+    detector: Detector, seen: tuple[Tracks, FeaturePyramid], ped2: Path, restarted: bool
+) -> None:
+    """Also where a new epoch begins with it: it is compared with nothing from before."""
+    one, other = extractor(detector), extractor(detector)
+    for step, name in enumerate(("058", "059", "060")):
+        frame = Frame(cv2.imread(str(ped2 / f"Test/Test004/{name}.jpg")), step * 10**8, step)
+        begun = one.begin(frame)
+        if restarted and step == 2:
+            one.reset()
+            other.reset()
+        found = one.extract(*seen, frame, begun=begun)
+        np.testing.assert_array_equal(found, other.extract(*seen, frame))
+    flow = found[:, one.layout.kinematics_slice][:, len(TRACK_KINEMATICS) :]
+    assert flow.any() != restarted
+
+
 def test_an_image_that_the_flow_cannot_read_is_an_error_and_no_end(
     detector: Detector, seen: tuple[Tracks, FeaturePyramid]
 ) -> None:

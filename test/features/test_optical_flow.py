@@ -133,6 +133,30 @@ def test_no_boxes_give_no_rows_and_the_image_is_remembered() -> None:
     assert found[0, 0] == pytest.approx(np.sqrt(17) / 120 / STEP, rel=0.05)
 
 
+def test_a_comparison_made_before_gives_the_same() -> None:
+    flow, grey = BoxFlow(), texture()
+    for step in range(2):
+        frame = view(grey, x=4 * step, y=step, seconds=step * STEP)
+        found = flow.update(frame, BOX, comparison=flow.compare(frame))
+    assert found.any()
+    np.testing.assert_array_equal(found, moved(4, 1))
+
+
+def test_a_comparison_with_another_image_than_the_last_is_not_used() -> None:
+    flow, grey = BoxFlow(), texture()
+    flow.update(view(grey), BOX)
+    third = view(grey, x=8, y=2, seconds=2 * STEP)
+    early = flow.compare(third)  # with the first
+    flow.update(view(grey, x=4, y=1, seconds=STEP), BOX)
+    found = flow.update(third, BOX, comparison=early)
+    np.testing.assert_allclose(found, moved(4, 1), atol=0.02)
+    fourth = view(grey, x=12, y=3, seconds=3 * STEP)
+    early = flow.compare(fourth)
+    assert early.back is not None
+    flow.reset()
+    np.testing.assert_array_equal(flow.update(fourth, BOX, comparison=early), NOTHING)
+
+
 def test_boxes_may_leave_the_image() -> None:
     flow, grey = BoxFlow(), texture()
     boxes = np.array([[-50, -50, 400, 400], [-20, -20, -5, -5], [170, 10, 200, 30]], np.float32)
