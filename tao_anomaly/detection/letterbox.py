@@ -11,7 +11,7 @@ from tao_anomaly.structures import FloatArray, ImageArray
 
 STRIDE = 32  # the coarsest level's stride: both sides of the input are multiples of it
 PADDING = 114  # grey, as the detector was trained with
-_SHARE = np.float32(1 / 255)  # of a step of a pixel's value
+_SHARES = np.arange(256, dtype=np.float32) * np.float32(1 / 255)  # of each value of a pixel
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Letterbox:
         cv2.resize(image, (width, height), dst=inner, interpolation=cv2.INTER_LINEAR)
         blob = np.empty((1, 3, *self.padded), np.float32)
         for plane, channel in zip(blob[0, ::-1], cv2.split(padded), strict=True):
-            np.multiply(channel, _SHARE, out=plane)
+            cv2.LUT(channel, _SHARES, dst=plane)  # faster than a product, and than blobFromImage
         return blob
 
     def to_input(self, boxes: FloatArray) -> FloatArray:
