@@ -6,6 +6,8 @@ import numpy as np
 
 from tao_anomaly.structures import FloatArray
 
+_TINY = np.finfo(np.float32).tiny
+
 
 def area(boxes: FloatArray) -> FloatArray:
     """Return the areas ``(N,)`` of boxes ``(N, 4)``; inverted boxes have none."""
@@ -25,12 +27,12 @@ def iou(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the intersection over union ``(N, M)``, 0 where both boxes are empty."""
     shared = intersection(a, b)
     union = area(a)[:, None] + area(b)[None, :] - shared
-    return shared / np.maximum(union, np.finfo(np.float32).tiny)
+    return shared / np.maximum(union, _TINY)
 
 
 def share_inside(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return which share of each box of `a` lies inside each box of `b`, ``(N, M)``."""
-    return intersection(a, b) / np.maximum(area(a)[:, None], np.finfo(np.float32).tiny)
+    return intersection(a, b) / np.maximum(area(a)[:, None], _TINY)
 
 
 def grown(boxes: FloatArray, factor: float) -> FloatArray:

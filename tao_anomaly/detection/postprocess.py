@@ -70,7 +70,9 @@ def suppress_parts(found: Detections, part_overlap: float) -> Detections:
     """Drop boxes that lie inside a more confident one: a backpack, a board under its rider.
 
     found: sorted, best first. part_overlap: share of the box's own area that must lie inside; a
-    small box's in the other box grown to `_REACH`.
+    small box's in the other box grown to `_REACH`. What is kept takes in its parts of another
+    class: a bicycle and its rider are one object, whichever is surer. Those of its own class are
+    not, which may be another person's.
     """
     if part_overlap >= 1 or len(found) < 2:
         return found
@@ -79,4 +81,12 @@ def suppress_parts(found: Detections, part_overlap: float) -> Detections:
     touching = share_inside(found.boxes, grown(found.boxes, _REACH)) >= part_overlap
     small = areas[:, None] < _SMALL * areas[None, :]
     is_part = np.tril(inside | (touching & small), k=-1)
-    return found.select(np.flatnonzero(~is_part.any(axis=1)))
+    whole = ~is_part.any(axis=1)
+    owned = is_part & whole
+    parts = np.flatnonzero(owned.any(axis=1))
+    owners = owned[parts].argmax(axis=1)  # the surest
+    joined = found.class_ids[parts] != found.class_ids[owners]
+    parts, owners, boxes = parts[joined], owners[joined], found.boxes.copy()
+    np.minimum.at(boxes[:, :2], owners, found.boxes[parts, :2])
+    np.maximum.at(boxes[:, 2:], owners, found.boxes[parts, 2:])
+    return Detections(boxes, found.scores, found.class_ids).select(np.flatnonzero(whole))

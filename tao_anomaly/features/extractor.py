@@ -18,7 +18,7 @@ from tao_anomaly.features.roi_align import roi_align
 from tao_anomaly.structures import FeatureLayout, FloatArray, Frame, Tracks
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 
-_VERSION = 5  # raise it when the meaning of a feature changes
+_VERSION = 6  # raise it when the meaning of a feature changes
 
 
 class FeatureExtractor:

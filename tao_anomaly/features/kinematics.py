@@ -13,6 +13,7 @@ from tao_anomaly.tracking.camera_motion import STILL, CameraMotion
 # Lengths are in image heights; x and y are shares of the image's width and height.
 TRACK_KINEMATICS = ("x", "y", "log_width", "log_height", "velocity_x", "velocity_y", "size_rate")
 KINEMATICS = (*TRACK_KINEMATICS, *(f"flow_{eighth}" for eighth in range(DIRECTIONS)))
+_TINY = np.finfo(np.float64).tiny
 
 
 class KinematicsEstimator:
@@ -110,7 +111,7 @@ def _rates(histories: list[deque[tuple[int, np.ndarray]]], now_ns: int) -> np.nd
     means = np.add.reduceat(table, starts) / counts[:, None]
     centred = table - means[rows]
     products = np.add.reduceat(centred[:, :1] * centred, starts)
-    slopes = products[:, 1:] / np.maximum(products[:, :1], np.finfo(np.float64).tiny)
+    slopes = products[:, 1:] / np.maximum(products[:, :1], _TINY)
     low, high, half_rates, size_rate = np.split(slopes, [2, 4, 6], axis=1)
     size = means[:, 5:7]
     growth = _shared(*(half_rates / size).T)[:, None] * size

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tao_anomaly.structures import NANOSECONDS, BoolArray, FloatArray, Frame, ImageArray
+from tao_anomaly.structures import NANOSECONDS, FloatArray, Frame, ImageArray, IntArray
 from tao_anomaly.tracking.camera_motion import STILL, CameraMotion, shrinkage, small_grey
 
 DIRECTIONS = 8
@@ -93,17 +93,8 @@ class BoxFlow:
             return out
         scale = shrinkage(frame.size)
         back = _seen_by_still_camera(back, motion, scale)
-        covered = _cells(boxes * scale, image.shape).tolist()
-        cells = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in covered]
-        boxes_at = np.zeros(image.shape, np.uint16)
-        for cell in cells:
-            boxes_at[cell] += 1
-        for row, cell in enumerate(cells):
-            own = boxes_at[cell] == 1
-            if np.count_nonzero(own) < _ENOUGH * own.size:
-                own[:] = True
-            out[row] = _by_direction(back[cell], own)
-        return out / np.float32(image.shape[0] * seconds)
+        moved = _by_direction(back, _cells(boxes * scale, image.shape))
+        return moved / np.float32(image.shape[0] * seconds)
 
 
 def _seen_by_still_camera(back: FloatArray, motion: CameraMotion, scale: float) -> FloatArray:
@@ -116,18 +107,32 @@ def _seen_by_still_camera(back: FloatArray, motion: CameraMotion, scale: float) 
     return (came - here).astype(np.float32).reshape(back.shape)
 
 
-def _by_direction(back: FloatArray, own: BoolArray) -> np.ndarray:
-    """Return the mean speed into each direction ``(DIRECTIONS,)`` of the own pixels of a box.
+def _by_direction(back: FloatArray, cells: IntArray) -> FloatArray:
+    """Return the mean speed into each direction in boxes, ``(N, DIRECTIONS)``.
 
-    back: ``(H, W, 2)``, the way to where each of its pixels was. own: ``(H, W)``.
+    back: ``(H, W, 2)``, the way to where each pixel was. cells: ``(N, 4)``, their pixels. All boxes
+    at once: many small steps would take longer, and hold up the thread beside.
     """
-    speed, direction = cv2.cartToPolar(-back[..., 0], -back[..., 1])
-    turns = direction * np.float32(DIRECTIONS / (2 * np.pi))
+    slices = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in cells.tolist()]
+    boxes_at = np.zeros(back.shape[:2], np.uint16)
+    for box in slices:
+        boxes_at[box] += 1
+    sizes = (cells[:, 2:] - cells[:, :2]).prod(axis=1)
+    rows = np.repeat(np.arange(len(cells)), sizes)
+    own = np.concatenate([boxes_at[box].ravel() for box in slices]) == 1
+    counts = np.bincount(rows, own, len(cells))
+    crowded = counts < _ENOUGH * sizes
+    own |= crowded[rows]
+    ways = np.concatenate([back[box].reshape(-1, 2) for box in slices])
+    speed, direction = cv2.cartToPolar(-ways[:, 0], -ways[:, 1])
+    turns = direction.ravel() * np.float32(DIRECTIONS / (2 * np.pi))
     eighth = (turns + np.float32(0.5)).astype(np.uint8) % np.uint8(DIRECTIONS)
-    return np.bincount(eighth.ravel(), (speed * own).ravel(), DIRECTIONS) / np.count_nonzero(own)
+    sums = np.bincount(rows * DIRECTIONS + eighth, speed.ravel() * own, len(cells) * DIRECTIONS)
+    means = sums.reshape(-1, DIRECTIONS) / np.where(crowded, sizes, counts)[:, None]
+    return means.astype(np.float32)
 
 
-def _cells(boxes: FloatArray, shape: tuple[int, ...]) -> np.ndarray:
+def _cells(boxes: FloatArray, shape: tuple[int, ...]) -> IntArray:
     """Return the pixels that boxes ``(N, 4)`` cover, first and behind the last, at least one."""
     limit = np.array([shape[1], shape[0]])
     first = np.clip(np.floor(boxes[:, :2]).astype(np.int64), 0, limit - 1)

@@ -88,6 +88,40 @@ def test_a_small_box_is_a_part_also_where_it_sticks_out() -> None:
     assert suppress_parts(surer.select(np.array([1, 0])), 0.5).class_ids.tolist() == [1, 0]
 
 
+def test_what_is_kept_takes_in_its_parts_of_another_class() -> None:
+    boxes = np.array(
+        [
+            [105, 150, 175, 220],  # a bicycle
+            [110, 90, 170, 215],  # its rider: 65 of 125 rows inside
+            [120, 190, 180, 230],  # another part of it, which sticks out too
+            [112, 100, 160, 140],  # a part of the rider alone
+            [300, 150, 380, 220],  # nothing of its own
+        ],
+        np.float32,
+    )
+    scores = np.linspace(0.9, 0.5, 5, dtype=np.float32)
+    found = suppress_parts(Detections(boxes, scores, np.array([1, 0, 2, 0, 1])), 0.5)
+    assert found.class_ids.tolist() == [1, 1]
+    np.testing.assert_allclose(found.scores, scores[[0, 4]])
+    np.testing.assert_array_equal(found.boxes, [[105, 90, 180, 230], boxes[4]])
+    # The rider surer than the bicycle: the same whole.
+    rider_first = Detections(boxes[[1, 0]], scores[:2], np.array([0, 1]))
+    whole = suppress_parts(rider_first, 0.5)
+    assert whole.class_ids.tolist() == [0]
+    np.testing.assert_array_equal(whole.boxes, [[105, 90, 175, 220]])
+    # Of one class they may be two persons: nothing is joined.
+    alone = suppress_parts(replace(rider_first, class_ids=np.array([0, 0])), 0.5)
+    np.testing.assert_array_equal(alone.boxes, boxes[[1]])
+
+
+def test_a_part_joins_the_surest_it_lies_in() -> None:
+    boxes = np.array([[0, 0, 100, 100], [90, 0, 190, 100], [80, 40, 120, 140]], np.float32)
+    found = Detections(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 0, 1]))
+    whole = suppress_parts(found, 0.3)  # 0.3 of it in the first, 0.45 in the second
+    np.testing.assert_array_equal(whole.boxes, [[0, 0, 120, 140], boxes[1]])
+    assert found.boxes.tolist() == boxes.tolist()
+
+
 def test_boxes_are_clipped_to_the_image_and_slivers_dropped() -> None:
     boxes = [[-20, -10, 30, 40], [630, 300, 700, 400], [-50, 10, 0.5, 60], [700, 0, 800, 50]]
     found = objects_of(predictions_of(boxes, [[0.5], [0.9], [0.8], [0.7]]), SAME, ALL_PARTS)
