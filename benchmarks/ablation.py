@@ -33,7 +33,7 @@ from tao_anomaly.datasets.dataset import TEST, Clip  # noqa: E402
 from tao_anomaly.datasets.registry import load_dataset  # noqa: E402
 from tao_anomaly.evaluation.features import EvaluationStore  # noqa: E402
 from tao_anomaly.evaluation.measure import PixelRows, box_metrics  # noqa: E402
-from tao_anomaly.evaluation.pixel_map import BoxFill  # noqa: E402
+from tao_anomaly.evaluation.pixel_map import FadingBox  # noqa: E402
 from tao_anomaly.evaluation.rows import OWN, ModelRows  # noqa: E402
 from tao_anomaly.evaluation.scored_clip import ScoredClip  # noqa: E402
 from tao_anomaly.evaluation.settings import EvaluateConfig  # noqa: E402
@@ -160,7 +160,7 @@ def score(
         )
         for row, of_row in weights.items()
     }
-    pixels = PixelRows(list(rows), outliner=BoxFill())
+    pixels = PixelRows(list(rows), outliner=FadingBox())
     scored: dict[str, dict[str, ScoredClip]] = {row: {} for row in rows}
     for clip in tqdm(clips, unit="clip"):
         model.begin()

@@ -37,12 +37,12 @@ class Foreground(Outliner):
     def outline(self, boxes: np.ndarray, size: tuple[int, int]) -> list[Patch]:
         """Return what moves in the boxes."""
         filled = BoxFill().outline(boxes, size)
-        return [_outlined(box, self._moving) if box.mask.size else box for box in filled]
+        return [_outlined(box, self._moving) if box.shares.size else box for box in filled]
 
 
 def _outlined(box: Patch, moving: ImageArray) -> Patch:
     """Return the part of a box that moves, the box where that is too little."""
-    height, width = box.mask.shape
+    height, width = box.shares.shape
     cut = moving[box.top : box.top + height, box.left : box.left + width]
     reach = round(_REACH * height)
     # Gaps up to the box's own sides are none: the object may end before them.
@@ -52,4 +52,4 @@ def _outlined(box: Patch, moving: ImageArray) -> Patch:
     mask = closed[reach : reach + height, reach : reach + width] > 0
     if np.count_nonzero(mask) < _LEAST * mask.size:
         return box
-    return Patch(box.top, box.left, mask, rest=_REST)
+    return Patch.of_mask(box.top, box.left, mask, rest=_REST)

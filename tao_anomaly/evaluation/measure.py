@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tao_anomaly.datasets.dataset import Clip
-from tao_anomaly.evaluation.pixel_map import BoxFill, Outliner, score_map
+from tao_anomaly.evaluation.pixel_map import FadingBox, Outliner, score_map
 from tao_anomaly.evaluation.scored_clip import ScoredClip
 from tao_anomaly.metrics.by_kind import kind_results
 from tao_anomaly.metrics.frame import frame_metrics
@@ -30,14 +30,14 @@ _RAISED = 0.5  # between the scores 0 and 1 that stand for a box's state
 class PixelRows:
     """Pixel metrics of several rows, fed clip by clip: an image and its mask are read once.
 
-    The rows of `outlined` are drawn by `outliner`, all others as whole boxes.
+    The rows of `outlined` are drawn by `outliner`, all others as fading boxes.
     """
 
     def __init__(
         self, rows: Sequence[str], *, outliner: Outliner, outlined: Sequence[str] = ()
     ) -> None:
         self._outliner = outliner
-        self._outliners = {row: outliner if row in outlined else BoxFill() for row in rows}
+        self._outliners = {row: outliner if row in outlined else FadingBox() for row in rows}
         self._honest = {row: PixelAccumulator(max_levels=_LEVELS) for row in rows}
         self._tao = {row: TaoPixelAccumulator() for row in rows}
         self.frames = self.anomalous_frames = 0

@@ -18,17 +18,29 @@ from tao_anomaly.structures import BoolArray, FloatArray, Frame
 SAME_OBJECT_IOU = 0.5  # with a scored box, for a segmented object to be the one in it
 
 
+_FADING_REACH = 1.5  # half sides from its centre at which a fading box ends: at a share of 0.03
+
+
 @dataclass(frozen=True)
 class Patch:
-    """Pixels of one object: mask ``(h, w)``, its top left pixel at row `top`, column `left`.
+    """The pixels of one object, top left at row `top`, column `left`.
 
-    rest: share of the object's score that the other pixels of the rectangle have; None: no score.
+    shares ``(h, w)`` float32: of the object's score that each pixel has, 0 to 1; 0: none.
     """
 
     top: int
     left: int
-    mask: BoolArray
-    rest: float | None = None
+    shares: FloatArray
+
+    @staticmethod
+    def of_mask(top: int, left: int, mask: BoolArray, *, rest: float = 0.0) -> Patch:
+        """Return the patch of a mask ``(h, w)``; rest: share of the pixels off it."""
+        return Patch(top, left, np.where(mask, 1.0, rest).astype(np.float32))
+
+    @property
+    def mask(self) -> BoolArray:
+        """True ``(h, w)`` for the pixels that have the whole score."""
+        return np.asarray(self.shares == 1)
 
 
 class Outliner(ABC):
@@ -64,8 +76,35 @@ class BoxFill(Outliner):
         """Return the boxes' pixels."""
         patches = []
         for left, top, right, bottom in _pixels(boxes, size):
-            mask = np.ones((max(0, bottom - top), max(0, right - left)), np.bool_)
-            patches.append(Patch(top, left, mask))
+            shape = max(0, bottom - top), max(0, right - left)
+            patches.append(Patch(top, left, np.ones(shape, np.float32)))
+        return patches
+
+
+class FadingBox(Outliner):
+    """Ellipses in the boxes that fade at their edge: the object seldom fills a box's corners.
+
+    The share is 2^(-r^4), r the distance from the centre in half sides: a half where the ellipse
+    touches the box. It goes on around the box, which may end before the object does.
+    """
+
+    note = f"ellipses that fade at the box's edge, to {_FADING_REACH:g} times its sides"
+    needs_image = False
+    every_row = True
+
+    def outline(self, boxes: np.ndarray, size: tuple[int, int]) -> list[Patch]:
+        """Return the boxes' pixels and those around."""
+        edges = np.concatenate([boxes[:, :2], boxes[:, 2:] + 1], axis=1)
+        centres, halves = (edges[:, :2] + edges[:, 2:]) / 2, (edges[:, 2:] - edges[:, :2]) / 2
+        reach = _FADING_REACH * halves
+        around = np.concatenate([centres - reach, centres + reach - 1], axis=1)
+        patches = []
+        for pixels, centre, half in zip(_pixels(around, size), centres, halves, strict=True):
+            left, top, right, bottom = pixels
+            across = (np.arange(left, right) + 0.5 - centre[0]) / half[0]
+            down = (np.arange(top, bottom) + 0.5 - centre[1]) / half[1]
+            shares = np.exp2(-((across**2 + down[:, None] ** 2) ** 2))
+            patches.append(Patch(top, left, shares.astype(np.float32)))
         return patches
 
 
@@ -128,11 +167,10 @@ def score_map(size: tuple[int, int], patches: Sequence[Patch], scores: np.ndarra
     """Return the highest score of each pixel, ``(H, W)`` float32, -inf where there is no object."""
     highest = np.full(size, -np.inf, np.float32)
     for patch, score in zip(patches, scores.astype(np.float32), strict=True):
-        height, width = patch.mask.shape
+        height, width = patch.shares.shape
         part = highest[patch.top : patch.top + height, patch.left : patch.left + width]
-        np.maximum(part, score, out=part, where=patch.mask)
-        if patch.rest is not None:  # below the score, so that it changes nothing in the mask
-            np.maximum(part, score - np.float32(1 - patch.rest) * abs(score), out=part)
+        lower = score - (1 - patch.shares) * abs(score)  # lower also where the score is negative
+        np.maximum(part, lower, out=part, where=patch.shares > 0)
     return highest
 
 
@@ -150,9 +188,12 @@ def _within_boxes(
     filled = BoxFill().outline(boxes, size)
     patches = []
     for mask, box in zip(masks, filled, strict=True):
-        height, width = box.mask.shape
+        height, width = box.shares.shape
         cut = None if mask is None else mask[box.top : box.top + height, box.left :][:, :width]
-        patches.append(box if cut is None or not cut.any() else Patch(box.top, box.left, cut))
+        if cut is None or not cut.any():
+            patches.append(box)
+        else:
+            patches.append(Patch.of_mask(box.top, box.left, cut))
     return patches
 
 

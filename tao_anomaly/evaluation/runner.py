@@ -29,7 +29,13 @@ from tao_anomaly.evaluation.evidence import event_evidence
 from tao_anomaly.evaluation.features import EvaluationStore
 from tao_anomaly.evaluation.foreground import Foreground
 from tao_anomaly.evaluation.measure import PixelRows, box_metrics
-from tao_anomaly.evaluation.pixel_map import BoxFill, InstanceMasks, Outliner, Sam2Masks
+from tao_anomaly.evaluation.pixel_map import (
+    BoxFill,
+    FadingBox,
+    InstanceMasks,
+    Outliner,
+    Sam2Masks,
+)
 from tao_anomaly.evaluation.protocol import (
     METRICS,
     Card,
@@ -285,4 +291,4 @@ def _outliner(config: EvaluateConfig) -> Outliner:
         return InstanceMasks(Detector.from_config(detector))
     if config.pixels == "foreground":
         return Foreground()
-    return BoxFill()
+    return BoxFill() if config.pixels == "box" else FadingBox()

@@ -49,11 +49,12 @@ class EvaluateConfig:
     baselines: bool = setting(True, "whether to add the rows of baselines and oracles")
     offline: bool = setting(True, "whether to add the row smoothed over past and future")
     pixels: str = setting(
-        "box",
-        "what pixel maps are drawn from: whole boxes, what moves inside each box (foreground, for a"
-        " fixed camera), the model's own also from instance masks of a -seg detector or SAM 2"
-        " prompted by the boxes; none leaves the pixel metrics out",
-        choices=("box", "foreground", "instance", "sam2", "none"),
+        "fading",
+        "what pixel maps are drawn from: ellipses that fade at the boxes' edges (fading), whole"
+        " boxes (box), what moves inside each box (foreground, for a fixed camera), the model's own"
+        " also from instance masks of a -seg detector or SAM 2 prompted by the boxes; none leaves"
+        " the pixel metrics out",
+        choices=("fading", "box", "foreground", "instance", "sam2", "none"),
     )
     mask_weights: str = setting("", "weights of SAM 2, or of the -seg detector if not the model's")
     mask_weights_sha256: str = setting(

@@ -13,7 +13,7 @@ from tao_anomaly.datasets.dataset import TEST
 from tao_anomaly.datasets.registry import load_dataset
 from tao_anomaly.detection.ultralytics_adapter import import_ultralytics
 from tao_anomaly.evaluation.measure import PixelRows
-from tao_anomaly.evaluation.pixel_map import BoxFill
+from tao_anomaly.evaluation.pixel_map import BoxFill, FadingBox
 from tao_anomaly.evaluation.scored_clip import ScoredClip
 from tao_anomaly.metrics.regions import ScoredBoxes
 from tao_anomaly.structures import Frame
@@ -30,11 +30,19 @@ def test_class_rule_by_hand(rows_of, results: Path) -> None:
     assert found["frame"]["micro_auc"] == pytest.approx((10 + 6 / 2) / 16, abs=1e-12)
     assert found["frame"]["macro_auc"] == pytest.approx(0.5, abs=1e-12)
     assert found["frame"]["excluded_from_macro"] == ["walk"]
+    assert found["operating_point"] is None
+    assert found["pixel"]["drawn_as"] == FadingBox.note
+
+
+def test_pixels_of_whole_boxes_by_hand(rows_of, run, words, bench, tmp_path: Path) -> None:
+    given = (*words, f"model={bench.model}", f"output={tmp_path}", "name=whole", "pixels=box")
+    status, _, err = run(*given)
+    assert status == 0, err
+    found = rows_of(tmp_path, "whole")["class rule"]
     normal_pixels = 20 * 60 * 40 - 4 * 100
     assert found["pixel"]["auroc"] == pytest.approx(1 - 6 * 100 / 2 / normal_pixels, abs=1e-12)
     assert found["pixel"]["average_precision"] == pytest.approx(400 / 1000, abs=1e-12)
     assert found["pixel_tao"]["auroc"] == 1.0
-    assert found["operating_point"] is None
 
 
 def test_oracles_show_what_the_proposals_allow(rows_of, results: Path) -> None:
@@ -101,17 +109,18 @@ def test_pixel_maps_of_a_segmenting_detector(rows_of, run, words, bench, tmp_pat
     rows = rows_of(tmp_path, "drawn")
     own = rows["cues (this model)"]["pixel"]
     assert own["drawn_as"] == "instance masks"
-    assert rows["class rule"]["pixel"]["drawn_as"] == "whole boxes"
+    assert rows["class rule"]["pixel"]["drawn_as"] == FadingBox.note
     assert own["frames"] == rows["class rule"]["pixel"]["frames"] == 10
 
 
-def test_foreground_draws_every_row_alike(
-    rows_of, run, words, bench, results: Path, tmp_path: Path
-) -> None:
+def test_foreground_draws_every_row_alike(rows_of, run, words, bench, tmp_path: Path) -> None:
     given = (*words, f"model={bench.model}", f"output={tmp_path}", "name=moving")
     status, _, err = run(*given, "pixels=foreground")
     assert status == 0, err
-    rows, whole = rows_of(tmp_path, "moving"), rows_of(results)
+    given = (*words, f"model={bench.model}", f"output={tmp_path}", "name=filled")
+    status, _, err = run(*given, "pixels=box")
+    assert status == 0, err
+    rows, whole = rows_of(tmp_path, "moving"), rows_of(tmp_path, "filled")
     assert rows.keys() == whole.keys()
     for name, row in rows.items():
         drawn_as = row["pixel"].pop("drawn_as")

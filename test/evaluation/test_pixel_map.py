@@ -12,7 +12,14 @@ from tao_anomaly.config import DetectorConfig
 from tao_anomaly.detection.detector import Detector, ForwardOutput
 from tao_anomaly.detection.ultralytics_adapter import TorchBackend, import_ultralytics
 from tao_anomaly.detection.ultralytics_sam import Sam2
-from tao_anomaly.evaluation.pixel_map import BoxFill, InstanceMasks, Patch, Sam2Masks, score_map
+from tao_anomaly.evaluation.pixel_map import (
+    BoxFill,
+    FadingBox,
+    InstanceMasks,
+    Patch,
+    Sam2Masks,
+    score_map,
+)
 from tao_anomaly.structures import Frame
 from tao_anomaly.weights import WeightsError
 
@@ -62,12 +69,40 @@ def test_the_highest_score_of_a_pixel_counts_whatever_the_order() -> None:
 
 def test_the_rest_of_a_patch_has_a_share_of_the_score() -> None:
     mask = np.array([[True, False, False]])
-    first, second = Patch(0, 0, mask, rest=0.25), Patch(0, 1, mask, rest=0.25)
+    first, second = (Patch.of_mask(0, left, mask, rest=0.25) for left in (0, 1))
     assert score_map((1, 5), [first, second], np.array([4.0, 2.0])).tolist() == [
         [4, 2, 1, 0.5, -np.inf]
     ]
     # A score below zero falls as well: never does the rest come before the object.
     assert score_map((1, 3), [first], np.array([-4.0])).tolist() == [[-4, -7, -7]]
+
+
+def test_a_box_fades_at_its_edge() -> None:
+    """Inclusive pixels 2 to 5: the centre is 4, half a side 2, and it ends 3 from the centre."""
+    (patch,) = FadingBox().outline(boxes((2, 2, 5, 5)), (8, 9))
+    found = score_map((8, 9), [patch], np.array([2.0]))
+    apart = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]) / 2
+    expected = np.full((8, 9), -np.inf)
+    expected[1:7, 1:7] = 2 * 0.5 ** ((apart**2 + apart[:, None] ** 2) ** 2)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.dtype == np.float32
+    # A score below zero is lowest at the edge too: -2 less 2 times what is missing of the share.
+    below = score_map((8, 9), [patch], np.array([-2.0]))
+    np.testing.assert_allclose(below[1:7, 1:7], expected[1:7, 1:7] - 4, atol=1e-6)
+
+
+def test_fading_boxes_are_as_wide_as_high_as_their_sides_and_end_at_the_image() -> None:
+    wide, cut, outside = FadingBox().outline(
+        boxes((10, 4, 29, 7), (-10, 0, 9, 3), (70, 0, 80, 3)), (12, 60)
+    )
+    assert (wide.top, wide.left, wide.shares.shape) == (3, 5, (6, 30))
+    far = (14.5 / 10) ** 2 + 0.25**2
+    np.testing.assert_allclose(wide.shares[2, 0], 0.5 ** (far**2), rtol=1e-6)
+    np.testing.assert_allclose(wide.shares[2, ::-1], wide.shares[2], rtol=1e-6)
+    assert (cut.top, cut.left, cut.shares.shape) == (0, 0, (5, 15))
+    assert outside.shares.size == 0
+    assert np.isneginf(score_map((12, 60), [outside], np.ones(1))).all()
+    assert FadingBox().outline(boxes(), (12, 60)) == []
 
 
 def test_no_box_gives_an_empty_map() -> None:
