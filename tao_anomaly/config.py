@@ -56,7 +56,8 @@ class DetectorConfig:
     part_overlap: float = setting(
         0.5,
         "a box with at least this share of its area inside a more confident one, or if small in"
-        " that one's surroundings, is a part of it and dropped (1: keep all parts)",
+        " that one's surroundings, is a part of it: no object of its own, and taken into that box"
+        " if it is of another class (1: keep all parts)",
         minimum=0.0,
         maximum=1.0,
     )
