@@ -112,7 +112,8 @@ def evaluate(config: EvaluateConfig, *, published: Path, command: str) -> Evalua
     scored = _score(config, test, contributors, store, pixels)
     found = pixels.compute()
     metrics = {row: {**box_metrics(test, clips), **found[row]} for row, clips in scored.items()}
-    card |= METRICS | environment_card(date=config.today, command=command)
+    card |= METRICS | _maps_card(config, outliner)
+    card |= environment_card(date=config.today, command=command)
     report = Report(name, dataset.name, rows, metrics, published_rows, card)
     shown = details(test, scored, artifact.calibration if artifact else None)
     if store is not None and artifact is not None:
@@ -277,6 +278,13 @@ def _baselines(
     )
     learnt = BaselineRows([NearestAppearance(fitted.model)], group=BASELINE)
     return [simple, learnt, together, chance, oracles], baseline_card(fitted)
+
+
+def _maps_card(config: EvaluateConfig, outliner: Outliner) -> dict[str, str]:
+    if config.pixels == "none":
+        return {}
+    others = "" if outliner.every_row else f"; of the other rows: {FadingBox.note}"
+    return {"Pixel maps": outliner.note + others}
 
 
 def _outliner(config: EvaluateConfig) -> Outliner:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tao_anomaly.evaluation.pixel_map import FadingBox
 from tao_anomaly.report import ReportConfig
 from tao_anomaly.report import write_report as write_page
 
@@ -72,6 +73,7 @@ def test_markdown_says_what_the_json_says(results: Path) -> None:
     protocol = json.loads((results / "all.json").read_text("utf-8"))["protocol"]
     assert protocol["Test clips"] == "2 clips, 20 frames"
     assert protocol["Labels"].startswith("4 anomalous frames, 4 regions on 1 tracks")
+    assert protocol["Pixel maps"] == FadingBox.note
     assert all(f"- {key}: {value}" in text for key, value in protocol.items())
 
 
