@@ -71,8 +71,7 @@ def suppress_parts(found: Detections, part_overlap: float) -> Detections:
 
     found: sorted, best first. part_overlap: share of the box's own area that must lie inside; a
     small box's in the other box grown to `_REACH`. What is kept takes in its parts of another
-    class: a bicycle and its rider are one object, whichever is surer. Those of its own class are
-    not, which may be another person's.
+    class, as a bicycle its rider, but not those of its own: they may be another person's.
     """
     if part_overlap >= 1 or len(found) < 2:
         return found
