@@ -16,8 +16,6 @@ from tao_anomaly.detection.ultralytics_sam import Sam2
 from tao_anomaly.structures import BoolArray, FloatArray, Frame
 
 SAME_OBJECT_IOU = 0.5  # with a scored box, for a segmented object to be the one in it
-
-
 _FADING_REACH = 1.5  # half sides from its centre at which a fading box ends: at a share of 0.03
 
 

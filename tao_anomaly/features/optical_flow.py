@@ -111,7 +111,7 @@ def _by_direction(back: FloatArray, cells: IntArray) -> FloatArray:
     """Return the mean speed into each direction in boxes, ``(N, DIRECTIONS)``.
 
     back: ``(H, W, 2)``, the way to where each pixel was. cells: ``(N, 4)``, their pixels. All boxes
-    at once: many small steps would take longer, and hold up the thread beside.
+    at once: box by box takes longer.
     """
     slices = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in cells.tolist()]
     boxes_at = np.zeros(back.shape[:2], np.uint16)
